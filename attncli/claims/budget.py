@@ -7,7 +7,6 @@ from pathlib import Path
 
 from attncli import validation
 from attncli.claims.claim_files import Claim
-from attncli.claims.evidence import Evidence
 from attncli.claims.language import ACCURACY, iterate_quantities
 from attncli.claims.missing_runs import find_dataset
 from attncli.claims.schedules import choose_recipe_name
@@ -56,13 +55,15 @@ class Budget:
             labels.append("a part of the test images")
         return tuple(labels)
 
+    def describe_epochs(self) -> str:
+        """Return the epochs in words, such as `10 of 164 epochs`."""
+        if not self.claimed_epochs:
+            return format_quantity(self.epochs, "epoch")
+        return f"{self.epochs:,} of {format_quantity(self.claimed_epochs, 'epoch')}"
+
     def describe(self) -> str:
         """Return the budget in words, such as `10 of 164 epochs, 50,000 of 50,000 images`."""
-        epochs = (
-            f"{self.epochs} of {format_quantity(self.claimed_epochs, 'epoch')}"
-            if self.claimed_epochs
-            else format_quantity(self.epochs, "epoch")
-        )
+        epochs = self.describe_epochs()
         if self.images is None:
             return epochs
         if not self.claimed_images:
@@ -70,9 +71,8 @@ class Budget:
         return f"{epochs}, {self.images:,} of {format_quantity(self.claimed_images, 'image')}"
 
 
-def compute_budget(claim: Claim, digests: Sequence[str], evidence: Evidence) -> Budget | None:
-    """Return the budget of a claim's verdict, given the digests of its runs; None if there are none."""
-    runs = [run for run in evidence.runs if run.digest in digests]
+def compute_budget(claim: Claim, runs: Sequence[FinishedRun]) -> Budget | None:
+    """Return the budget of a claim's verdict, given the runs that it rests on; None if there are none."""
     if not runs:
         return None
     counts = [count for run in runs if (count := count_training_images(run)) is not None]

@@ -77,8 +77,8 @@ def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
     kinds = {part.kind for part in parts}
     decided_by = "runs" if "trained" in kinds else "timing" if "timed" in kinds else "counting"
     outcome = combine_outcomes([part.outcome for part in parts])
-    digests = [digest for part in parts if isinstance(part, TrainedOutcome) for digest in part.digests]
-    budget = compute_budget(claim, digests, evidence)
+    digests = {digest for part in parts if isinstance(part, TrainedOutcome) for digest in part.digests}
+    budget = compute_budget(claim, [run for run in evidence.runs if run.digest in digests])
     budget_labels = budget.labels if budget else ()
     transfer_labels = (*resolved.labels, *_list_dataset_labels(parts, claim))
     source_labels = ("the source could not be verified",) if "unverified" in claim.source else ()
@@ -94,8 +94,7 @@ def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
         values=_list_exact_values(resolved),
         is_transfer=bool(transfer_labels) or (budget is not None and budget.is_part),
         labels=labels,
-        budget=budget.describe() if budget else None,
-        image_share=budget.image_share if budget else None,
+        budget=budget,
         command=_suggest_command(resolved, outcome, decided_by, parts, evidence),
     )
 
@@ -159,6 +158,8 @@ def _decide_part(comparison: ClaimComparison, evidence: Evidence) -> ComparisonO
         return evidence.speeds.decide_speed(comparison) if names & SPEED.keys() else _decide_counted(comparison)
     except UserError as error:
         return CountedOutcome(text=comparison.text, outcome="untested", why=error.problem)
+    except ZeroDivisionError:
+        return CountedOutcome(text=comparison.text, outcome="untested", why=f"{comparison.text}: divides by 0")
 
 
 def _decide_counted(comparison: ClaimComparison) -> ComparisonOutcome:
@@ -227,5 +228,6 @@ def _suggest_command(
     backbone = resolved.backbone if resolved.labels else None
     if decided_by == "timing":
         words = ["attncli", "claims", resolved.claim.id, *resolved.claim.file_option]
-        return shlex.join([*words, *(["--backbone", backbone] if backbone else []), "--measure"])
+        words += [*(["--backbone", backbone] if backbone else []), *evidence.store_options]
+        return shlex.join([*words, "--measure"])
     return suggest_training(resolved.claim, resolved.tree, backbone, parts, evidence)

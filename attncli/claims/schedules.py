@@ -16,7 +16,7 @@ _RECIPES_BY_DATASET = {
     "digits": "quickstart", "clips": "clips-tam", "imagenette": "imagenette-resnet18",
     "imagewoof": "imagenette-resnet18",
 }  # fmt: skip
-# Datasets that attncli cannot get, and none at all, with the one that tests such a claim instead.
+# Datasets that attncli cannot get, with the one that tests a claim about them instead.
 _STAND_INS = {
     "cluttered-mnist": "cluttered",
     "scaled-mnist": "mnist",

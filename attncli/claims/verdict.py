@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
+from attncli.claims.budget import Budget
 from attncli.claims.claim_files import Claim
 from attncli.claims.language import ComparisonLink
 from attncli.errors import unknown_name_error
@@ -124,8 +125,7 @@ class ClaimVerdict:
     most_more_seeds: int | None = None  # and at most
     is_transfer: bool = False  # whether it was tested on another network, dataset, or part of a dataset than claimed
     labels: tuple[str, ...] = ()  # what a reader must know: on another dataset, on another network
-    budget: str | None = None  # epochs and images of the runs beside the claim's: "10 of 164 epochs, ..."
-    image_share: float | None = None  # training images of the runs as a share of the claim's
+    budget: Budget | None = None  # epochs and images of the runs beside the claim's
     command: str | None = None  # what would test it, or test it better
 
     def to_json_dict(self) -> dict[str, Any]:
@@ -135,6 +135,8 @@ class ClaimVerdict:
         return {
             **claim_fields,
             **verdict_fields,
+            "budget": self.budget.describe() if self.budget else None,
+            "image_share": self.budget.image_share if self.budget else None,
             "values": dict(self.values),
             "parts": [part.to_json_dict() for part in self.parts],
         }

@@ -1,17 +1,17 @@
 """The plots of `attncli compare`: one per dataset and backbone, in the folder of runs and in MLflow."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from attncli.commands._run_options import choose_output_folder
+
 if TYPE_CHECKING:
     from attncli.analysis.comparison_row import ComparisonRow
+    from attncli.analysis.over_tasks import TaskComparison
     from attncli.runs import RunStore
-
-MOST_NAME_BYTES = 200  # of a plot's file name; file systems allow 255
 
 
 def draw_plots(
@@ -22,15 +22,16 @@ def draw_plots(
     filters: Sequence[str],
     format_: str,
 ) -> None:
-    """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of `experiments`.
+    """Draw one plot per dataset and backbone, and add it to the MLflow experiments of `experiments`.
 
-    A plot that shows the same already is left as it is.
+    It lies in the folder of runs, or in the current one without it. A plot that shows the same already stays as it is.
     """
     from attncli.report.drawn_plots import is_plot_current, make_plot_key, remember_plot
 
     for setting in dict.fromkeys((row.images, row.backbone) for row in rows):
         setting_rows = [row for row in rows if (row.images, row.backbone) == setting]
-        file = (run_store.runs / format_plot_name(*setting, cost, filters)).with_suffix(f".{format_}")
+        name = format_plot_name(*setting, cost, filters)
+        file = (choose_output_folder(run_store.runs) / name).with_suffix(f".{format_}")
         run_ids = {run_id for row in setting_rows for run_id in row.run_ids}
         shown_experiments = sorted({experiments[run_id] for run_id in run_ids & experiments.keys()})
         store = [run_store.resolve_address(), str(run_store.has_store())]
@@ -48,10 +49,28 @@ def format_plot_name(images: str, backbone: str, cost: str, filters: Sequence[st
     from attncli.system.files import make_file_name
 
     chosen = ["+".join(map(label_mechanism_name, filters))] if filters else []
-    name = make_file_name("-".join((images, backbone, *chosen, cost)))
-    if len(name.encode()) > MOST_NAME_BYTES:
-        name = make_file_name(f"{images}-{backbone}-{hashlib.sha256(name.encode()).hexdigest()[:12]}-{cost}")
-    return f"compare-{name}.png"
+    return f"compare-{make_file_name('-'.join((images, backbone, *chosen, cost)))}.png"
+
+
+def format_task_plot_name(over: Sequence[str], filters: Sequence[str]) -> str:
+    """Return the file name, without suffix, of the plot over tasks; the filters stand in it, as in other plots."""
+    from attncli.system.code_reference import label_mechanism_name
+    from attncli.system.files import make_file_name
+
+    chosen = ["+".join(map(label_mechanism_name, filters))] if filters else []
+    return make_file_name("-".join(("compare-over", *over, *chosen)))
+
+
+def draw_task_plot(task_comparison: "TaskComparison", file: Path) -> None:
+    """Draw the critical differences into a file, and say on stderr where it is, or why there is none."""
+    from attncli.report.over_tasks import draw_critical_differences
+
+    try:
+        draw_critical_differences(task_comparison, file)
+    except OSError as error:  # the table is complete; only the plot needs this folder
+        click.echo(f"no plot: {file}: {error.strerror}", err=True)
+    else:
+        click.echo(f"plot: {file}", err=True)
 
 
 def _draw_plot(

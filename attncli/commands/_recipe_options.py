@@ -1,6 +1,6 @@
 """The recipe that a command works on: the options that describe it, and the Recipe that they make."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,7 @@ def read_recipe(
     from attncli import validation
 
     path, overrides = find_recipe(options.pop("recipe")), options.pop("overrides")
-    overrides = [_resolve_run_weights(item, runs) if runs is not None else item for item in overrides]
+    overrides = overrides if runs is None else resolve_run_weights(overrides, runs)
     values = {SHORTCUT_KEYS[k]: options.pop(k) for k in SHORTCUT_KEYS if k in options} | dict(extra_values or {})
     recipe = validation.read(path, overrides, {k: v for k, v in values.items() if v is not None})
     if values.get("data.root") is not None:
@@ -125,17 +125,23 @@ def read_recipe(
 
 def refuse_unused_root(sections: "Sequence[Data]") -> None:
     """Raise UserError if none of the datasets reads a folder: `--data-root DIR` alone would train on the digits."""
-    from attncli.data.registry import DEFAULT_BASE
+    from attncli.data.registry import find_base
     from attncli.dataset_catalog import has_origin
 
-    bases = {data.of or DEFAULT_BASE if has_origin(data.name, "generated") else data.name for data in sections}
-    if all(has_origin(base, "embedded") for base in bases):
+    if all(has_origin(find_base(data), "embedded") for data in sections):
         problem = f"--data-root: the images of '{sections[0].name}' come with attncli, and no folder is read"
         raise UserError(problem, "--dataset folder reads a folder of your own images: --dataset folder --data-root DIR")
 
 
+def resolve_run_weights(overrides: Iterable[str], runs: Path) -> list[str]:
+    """Return texts `key=value`, with the folder of the run in place of its name in model.pretrained=RUN.
+
+    Raises UserError for a name that neither a file nor a run has.
+    """
+    return [_resolve_run_weights(item, runs) for item in overrides]
+
+
 def _resolve_run_weights(item: str, runs: Path) -> str:
-    """Return a `key=value` with the folder of the run in place of its name, if it is model.pretrained=RUN."""
     from attncli.runs import locate_pretrained_run
 
     key, _, word = item.partition("=")

@@ -13,6 +13,7 @@ from attncli.system.terminal import find_terminal_width
 if TYPE_CHECKING:
     from attncli.jobs import SweepPlan, TaskEnded
     from attncli.runs import RunStore
+    from attncli.system.signals import StopRequest
 
 FIGURE_HOOK = "attncli.report.run_figures:save_run_figures"
 
@@ -35,7 +36,7 @@ def print_plan(plan: "SweepPlan", as_json: bool) -> None:
 
 def execute_sweep(
     plan: "SweepPlan", run_store: "RunStore", choice: ExecutorChoice, *, quiet: bool, fail_fast: bool = False
-) -> "tuple[list[TaskEnded], str]":
+) -> "tuple[list[TaskEnded], StopRequest]":
     """Execute a plan with progress on stderr.
 
     Args:
@@ -46,7 +47,7 @@ def execute_sweep(
         fail_fast: whether the first failure stops the others.
 
     Returns:
-        The runs that did not finish, and why the sweep stopped early ("" if it did not).
+        The runs that did not finish, and the request by which the sweep stopped early (without a reason if it did not).
 
     Raises:
         UserError: the executor cannot be had as it is asked for, or images that are here would be refused by a run.
@@ -71,7 +72,7 @@ def execute_sweep(
     with sweep_stop_request() as stop, SweepProgress(plan, run_store.runs, jobs=jobs, quiet=quiet) as progress:
         for event in execute_plan(plan, executor, stop, run_store, fail_fast=fail_fast):
             progress.handle_event(event)
-    return progress.failures, stop.reason
+    return progress.failures, stop
 
 
 def _check_images(plan: "SweepPlan", *, is_local: bool, quiet: bool) -> None:
@@ -110,7 +111,7 @@ def _list_executor_notes(choice: ExecutorChoice) -> list[str]:
     return [f"{obstacle[0]}; the runs train on the CPU ({obstacle[1]})"] if obstacle else []
 
 
-def exit_unless_complete(failures: "Sequence[TaskEnded]", stop_reason: str) -> None:
+def exit_unless_complete(failures: "Sequence[TaskEnded]", stop: "StopRequest") -> None:
     """Raise SystemExit if a run failed (1), or if the sweep was stopped early (130 by a signal, else 1)."""
-    if failures or stop_reason:
-        raise SystemExit(130 if stop_reason.startswith("stopped by SIG") else 1)
+    if failures or stop.reason:
+        raise SystemExit(130 if stop.is_signal else 1)

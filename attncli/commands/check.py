@@ -46,7 +46,7 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
 
     path = find_recipe(options["recipe"])
     is_default = not path and not any(options.values())  # before the options are read, which takes them out
-    recipe = read_recipe(options)
+    recipe = read_recipe(options, runs=runs)
     check_image_size(recipe)
     check_backbone_size(recipe, recipe.data.size)
     images = describe_images(recipe.data)

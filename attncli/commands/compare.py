@@ -1,18 +1,20 @@
 """`attncli compare`: compare finished runs, paired seed by seed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from attncli.commands._comparison_plots import draw_plots
-from attncli.commands._output import echo_json, echo_note, format_option, json_option
+from attncli.commands._comparison_plots import draw_plots, draw_task_plot, format_task_plot_name
+from attncli.commands._output import echo_note, format_option, json_option
+from attncli.commands._printed_commands import complete_commands
 from attncli.commands._result_stream import echo_result
 from attncli.commands._run_filter_options import name_filters, run_filter_options
 from attncli.commands._run_options import (
     alone_option,
+    choose_output_folder,
     open_results_of_others,
     planned_seeds_option,
     refuse_alone_without_results,
@@ -20,7 +22,8 @@ from attncli.commands._run_options import (
     store_options,
     warn_of_unreadable_runs,
 )
-from attncli.commands._value_types import NAMES
+from attncli.commands._value_types import NAMES, FiniteNumber
+from attncli.errors import UserError
 from attncli.quantities import format_quantity
 from attncli.system.terminal import find_text_width
 
@@ -44,13 +47,13 @@ if TYPE_CHECKING:
 @click.option(
     "--spread",
     type=click.Choice(["ci", "sd"]),
-    help="After ±: half the 95 % interval, or the standard deviation  [default: ci, sd in latex]",
+    help="After ±: half the interval, or the standard deviation  [default: ci, sd in latex]",
 )
 @click.option(
     "--sort", type=click.Choice(["top1", "attention", "params", "macs", "latency"]), help="Order of the rows."
 )
 @click.option(
-    "--margin", type=float, default=0.5, show_default=True, help="Smallest difference that matters, in points."
+    "--margin", type=FiniteNumber(), default=0.5, show_default=True, help="Smallest difference that matters, in points."
 )
 @planned_seeds_option
 @click.option(
@@ -120,7 +123,7 @@ def command(
     from attncli.analysis.run_filter import read_run_filter
     from attncli.report.comparison import describe_lost_runs, render_comparison
     from attncli.report.comparison_columns import sort_rows
-    from attncli.runs import RunStore
+    from attncli.runs import RunStore, describe_unfinished_runs
 
     run_filter = read_run_filter(**filters, runs=runs)
     refuse_alone_without_results(alone, with_files, shipped)
@@ -133,9 +136,18 @@ def command(
     has_others = bool(with_files or shipped)
     draws_plots = not has_others if plot is None else plot
     if over:
+        from attncli.report.over_tasks import render_task_comparison
+
+        _refuse_options_of_one_task(
+            {"--columns": columns, "--spread": spread, "--sort": sort, "--planned-seeds": planned_seeds}
+        )
         task_comparison = _compare_over_tasks(finished_runs, failed_runs, over, run_filter)
-        file = runs / f"compare-over-{'-'.join(over)}.{plot_as}" if draws_plots else None
-        return _print_task_comparison(task_comparison, file, format_ == "json")
+        echo_result(render_task_comparison(task_comparison, format_, find_text_width()))
+        if draws_plots:
+            images_and_networks = [filters[name] for name in ("dataset", "backbone") if filters[name]]
+            plot_name = format_task_plot_name(over, [*images_and_networks, *name_filters(filters)])
+            draw_task_plot(task_comparison, choose_output_folder(runs) / f"{plot_name}.{plot_as}")
+        return None
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
     )  # of all runs, as variants are tested together whatever is shown
@@ -145,7 +157,9 @@ def command(
     for text in describe_lost_runs(failed_runs, finished_runs):
         echo_note(text)
     if not rows and format_ == "table":
-        return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
+        unfinished = "" if alone else describe_unfinished_runs(runs)
+        advice = unfinished or "`attncli run --attn eca --backbone resnet18` makes one"
+        return click.echo(complete_commands(f"no finished runs match: {advice}"))
     echo_result(render_comparison(rows, format_, find_text_width(), shown_columns, shown_spread))
     if not has_others:
         _warn_of_untracked_runs(run_store, finished_runs)
@@ -173,10 +187,11 @@ def _add_results_of_others(
 
     Raises UserError if no run of the files can be paired with one here.
     """
-    from attncli.result_merging import merge_results, rename_failed_groups
+    from attncli.analysis.result_merging import merge_results, rename_failed_groups
 
-    others = open_results_of_others(with_files, shipped)
-    return merge_results(finished_runs, others, must_match=not shipped), rename_failed_groups(failed_runs, others)
+    others, failures = open_results_of_others(with_files, shipped)
+    merged_runs = merge_results(finished_runs, others, must_match=not shipped)
+    return merged_runs, [*rename_failed_groups(failed_runs, others), *failures]
 
 
 def _choose_paper_columns(
@@ -193,6 +208,13 @@ def _choose_paper_columns(
     if not (names or spread or format_ == "latex"):
         return None, shown_spread
     return choose_columns(names or PAPER_COLUMNS, shown_spread), shown_spread
+
+
+def _refuse_options_of_one_task(values: Mapping[str, object]) -> None:
+    """Raise UserError for an option, given by name with its value, that a comparison over tasks would not follow."""
+    for option, value in values.items():
+        if value:
+            raise UserError(f"{option} with --over: it is for the comparison of single tasks", "leave out one of them")
 
 
 def _compare_over_tasks(
@@ -219,16 +241,3 @@ def _warn_of_untracked_runs(run_store: "RunStore", finished_runs: "Sequence[Fini
             f"not in MLflow (deleted there, or made without it): {len(missing)} of "
             f"{format_quantity(len(finished_runs), 'run')}; `attncli sync` adds them",
         )
-
-
-def _print_task_comparison(task_comparison: "TaskComparison", file: Path | None, as_json: bool) -> None:
-    """Print the comparison over tasks, and draw the critical differences into the file, if one is given."""
-    from attncli.report.over_tasks import draw_critical_differences, render_task_comparison
-
-    if as_json:
-        echo_json(task_comparison.to_json_dict())
-    else:
-        echo_result(render_task_comparison(task_comparison, find_text_width()))
-    if file is not None:
-        draw_critical_differences(task_comparison, file)
-        click.echo(f"plot: {file}", err=True)

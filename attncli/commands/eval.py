@@ -12,7 +12,12 @@ from attncli.commands._device_option import device_option
 from attncli.commands._output import echo_json, echo_note, format_option, json_option
 from attncli.commands._recipe_options import refuse_unused_root
 from attncli.commands._result_stream import echo_result
-from attncli.commands._run_options import locate_run, read_folder_runs_and_warn, runs_option
+from attncli.commands._run_options import (
+    locate_run,
+    read_folder_runs_and_warn,
+    runs_option,
+    warn_of_unreadable_runs,
+)
 from attncli.commands._value_types import NAMES
 from attncli.errors import UserError, unknown_name_error
 from attncli.system.terminal import find_text_width
@@ -54,7 +59,8 @@ def command(
 
     Corruptions are those of CIFAR-10-C and ImageNet-C, computed on the fly: the same pixels for every run. Classes
     are matched by name. Several runs are compared as `attncli compare` does, paired seed by seed, by the mean over
-    the corruptions; with --format markdown or latex that is all. CSV and JSON have each run on each corruption.
+    the corruptions; with --format markdown or latex that is all. p values are corrected for the mechanisms that are
+    evaluated. CSV and JSON have each run on each corruption.
 
     More in `attncli help trained-networks`.
 
@@ -106,9 +112,12 @@ def _locate_runs(runs: Path, names: Sequence[str]) -> list[Path]:
     """Return the folders of the named runs, each once; of all finished ones for `all`."""
     if list(names) != [ALL]:
         return list(dict.fromkeys(locate_run(runs, name) for name in names))
+    from attncli.runs import describe_unfinished_runs
+
     folders = [run.folder for run in read_folder_runs_and_warn(runs) if run.folder is not None]
     if not folders:
-        raise UserError(f"{runs}: no finished runs", "`attncli run` makes one; --runs names another folder")
+        advice = describe_unfinished_runs(runs) or "`attncli run` makes one; --runs names another folder"
+        raise UserError(f"{runs}: no finished runs", advice)
     return folders
 
 
@@ -191,14 +200,15 @@ def _print_comparison(
     from attncli.analysis.compare import compare_variants
     from attncli.report.comparison import render_comparison
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns
-    from attncli.runs import read_folder_runs
+    from attncli.runs import read_failed_runs, read_folder_runs
     from attncli.trained.evaluate import replace_test_results
 
     by_digest = {run.trained.folder.name: run.evaluations for run in evaluated_runs}
     finished_runs = [
         replace_test_results(run, by_digest[run.digest]) for run in read_folder_runs(runs) if run.digest in by_digest
     ]
-    rows, width = compare_variants(finished_runs), find_text_width()
+    rows = compare_variants(finished_runs, failures=read_failed_runs(runs, warn_of_unreadable_runs))
+    width = find_text_width()
     if format_ == "latex":
         table = render_comparison(rows, format_, width, choose_columns(PAPER_COLUMNS, "sd"), "sd")
         return echo_result(f"% {request.describe()}\n{table}")

@@ -23,7 +23,7 @@ KINDS = ("attention", "backbones", "matrix", "data", "recipes", "runs")
 OTHER_WORDS = {"mechanisms": "attention", "networks": "backbones", "datasets": "data", "sweeps": "recipes"}
 
 
-class KindOfName(click.Choice):  # type: ignore[type-arg]  # only later clicks give it one
+class ListingKind(click.Choice):  # type: ignore[type-arg]  # only later clicks give it one
     """What `ls` lists; other words for it are taken too."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -35,7 +35,7 @@ class KindOfName(click.Choice):  # type: ignore[type-arg]  # only later clicks g
 
 
 @click.command()
-@click.argument("kind", type=KindOfName(KINDS), required=False)
+@click.argument("kind", type=ListingKind(KINDS), required=False)
 @click.option("--category", type=NAMES, metavar="NAMES", help="Mechanisms of these categories only.")
 @click.option("--site", type=NAMES, metavar="NAMES", help="Mechanisms at these sites only.")
 @click.option("--year", metavar="YEARS", help="Mechanisms of 2021, 2019-2021, 2021- or -2019 only.")

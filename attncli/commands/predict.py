@@ -38,6 +38,10 @@ def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, ru
     from attncli.trained.predict import list_image_files, predict_files
 
     click.get_current_context().with_resource(reserve_stdout())
+    if sheet is not None:
+        from attncli.report.style import choose_figure_format
+
+        choose_figure_format(sheet)  # an error, if it is none, before the work is done
     files, device = list_image_files(images), choose_device()
     trained = load_trained_network(locate_run(runs, run))
     with translated_inference_errors():

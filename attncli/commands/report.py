@@ -17,6 +17,7 @@ from attncli.commands._completion import complete_mechanisms
 from attncli.commands._output import echo_note, overwrite_line
 from attncli.commands._run_options import (
     alone_option,
+    choose_output_folder,
     folder_is_option,
     results_of_others_options,
     store_options,
@@ -25,8 +26,9 @@ from attncli.commands._run_options import (
 from attncli.commands._value_types import NAMES
 
 if TYPE_CHECKING:
+    from attncli.claims.claim_files import Claim
     from attncli.report.html_report import ReportData
-    from attncli.runs import RunStore
+    from attncli.runs import FinishedRun, RunStore
 
 
 @click.command()
@@ -43,7 +45,11 @@ if TYPE_CHECKING:
 @alone_option
 @claim_files_option
 @click.option("--title", metavar="TEXT", help="Title of the report.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: RUNS/report.html]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file  [default: RUNS/report.html; report.html if there is no RUNS]",
+)
 @click.option("--track/--no-track", default=True, help="Add it to the runs' MLflow experiments too (default).")
 @store_options
 def command(
@@ -73,15 +79,16 @@ def command(
       attncli report --attn se,eca --backbone resnet20 --out survey.html
       attncli report --with theirs.results --backbone resnet20
     """
-    from attncli.claims import claim_files, judge
+    from attncli.claims import judge
     from attncli.claims.evidence import gather_evidence
     from attncli.report.report_data import DEFAULT_TITLE, gather_report_data, list_report_experiments
     from attncli.runs import RunStore
+    from attncli.system.code_reference import label_mechanism_name
     from attncli.system.files import check_writable
 
-    run_store, path = RunStore(runs, tracking_uri), out or runs / "report.html"
+    run_store, path = RunStore(runs, tracking_uri), out or choose_output_folder(runs) / "report.html"
     check_writable(path)
-    mechanisms = attn or []
+    mechanisms = list(map(label_mechanism_name, attn or ()))
     own_evidence = gather_evidence(
         run_store,
         backbone=backbone,
@@ -91,7 +98,7 @@ def command(
     )
     evidence = add_results_of_others(own_evidence, with_files, shipped, folder_is, alone)
     known_claims = read_known_claims(files)
-    requested = claim_files.select_claims(known_claims, attn=mechanisms)
+    requested = _select_claims(known_claims, mechanisms, evidence.runs)
     verdicts = judge.judge_claims(known_claims, evidence, requested=requested)
     has_others = bool(with_files or shipped)
     own_source = [] if alone or (has_others and not own_evidence.runs) else [f"the folder {runs}"]
@@ -108,6 +115,20 @@ def command(
     _write_report(path, report_data)
     if track and report_data.rows and not has_others:
         _attach_to_experiments(path, list_report_experiments(report_data, evidence.runs), run_store)
+
+
+def _select_claims(
+    known_claims: "Sequence[Claim]", mechanisms: Sequence[str], finished_runs: "Sequence[FinishedRun]"
+) -> "list[Claim]":
+    """Return the claims about these mechanisms, all without names; the user's own have runs, and no claims.
+
+    Raises CollectedError for mechanisms that have neither.
+    """
+    from attncli.claims.claim_files import select_claims
+
+    claimed, trained = {claim.card for claim in known_claims}, {run.result.attn for run in finished_runs}
+    names = [name for name in mechanisms if name in claimed or name not in trained]
+    return select_claims(known_claims, attn=names) if names or not mechanisms else []
 
 
 def _format_command(values: Mapping[str, Any]) -> str:

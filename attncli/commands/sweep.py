@@ -17,12 +17,14 @@ from attncli.commands._completion import (
 from attncli.commands._device_option import device_option
 from attncli.commands._executor_options import executor_options, read_executor_choice
 from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
+from attncli.commands._printed_commands import complete_commands
 from attncli.commands._recipe_options import (
     data_root_option,
     epochs_option,
     image_size_option,
     refuse_misplaced_words,
     refuse_unused_root,
+    resolve_run_weights,
 )
 from attncli.commands._run_options import new_store_options, open_results_of_others, results_of_others_options
 from attncli.commands._sweep_execution import execute_sweep, exit_unless_complete, print_plan
@@ -139,8 +141,8 @@ def command(
     source = _choose_source(sweep, mechanisms, recipe)
     axes = {"attn": mechanisms, "dataset": dataset, "backbone": backbone, "seeds": seeds}
     axes = {name: values for name, values in axes.items() if values is not None}
-    overrides = (*_list_shortcut_overrides(options), *overrides)
-    others = open_results_of_others(with_files, shipped) if with_files or shipped else []
+    overrides = (*_list_shortcut_overrides(options), *resolve_run_weights(overrides, runs))
+    others = open_results_of_others(with_files, shipped)[0] if with_files or shipped else []
 
     def plan_runs() -> "SweepPlan":
         plan = plan_sweep(source, runs=runs, overrides=overrides, axes=axes)
@@ -153,13 +155,14 @@ def command(
     if dry_run:
         return print_plan(plan, as_json)
     run_store = RunStore(runs, tracking_uri)
-    failures, stop_reason = execute_sweep(plan, run_store, choice, quiet=quiet, fail_fast=fail_fast)
+    failures, stop = execute_sweep(plan, run_store, choice, quiet=quiet, fail_fast=fail_fast)
     if as_json:
         echo_json(sweep_summary.build_sweep_dict(plan_runs(), failures, runs))
     else:
         unchanged_sweep = None if overrides or attn or dataset or backbone else str(sweep)
-        click.echo(sweep_summary.render_sweep_end(plan, failures, runs, stopped=stop_reason, sweep=unchanged_sweep))
-    exit_unless_complete(failures, stop_reason)
+        summary = sweep_summary.render_sweep_end(plan, failures, run_store, stopped=stop.reason, sweep=unchanged_sweep)
+        click.echo(complete_commands(summary))
+    exit_unless_complete(failures, stop)
     return None
 
 

@@ -1,7 +1,7 @@
 """Whether the images of a recipe are there. torch is loaded only if files are there that have to be listed."""
 
 from attncli.data.paths import DataPaths, find_default_root
-from attncli.data.registry import DEFAULT_BASE, check_data_root, describe_availability, find_missing_root
+from attncli.data.registry import check_data_root, describe_availability, find_base, find_missing_root
 from attncli.dataset_catalog import has_origin
 from attncli.quantities import format_counts
 from attncli.recipe import Data
@@ -24,7 +24,7 @@ def describe_images(data: Data) -> str:
     check_data_root(data)
     if has_origin(data.name, "hub") and data.of is not None:
         return "on the hub, if they were not downloaded before"
-    base = _find_base(data)
+    base = find_base(data)
     availability = describe_availability(base, find_default_root())
     is_there_on_request = has_origin(base, "request") and availability == "there"
     return _describe_files(data) if is_there_on_request or _has_own_files(data) else availability
@@ -36,18 +36,13 @@ def check_images(data: Data) -> None:
     What is looked at is that of `describe_images`.
     """
     check_data_root(data)
-    if has_origin(_find_base(data), "request") or _has_own_files(data):
+    if has_origin(find_base(data), "request") or _has_own_files(data):
         _describe_files(data)
-
-
-def _find_base(data: Data) -> str:
-    """Return the dataset that the images are read from: of a generated one that which it is made of."""
-    return data.of or DEFAULT_BASE if has_origin(data.name, "generated") else data.name
 
 
 def _has_own_files(data: Data) -> bool:
     """Return whether the user names a folder of images that can be listed."""
-    return data.root is not None and has_origin(_find_base(data), "user", "request", "download")
+    return data.root is not None and has_origin(find_base(data), "user", "request", "download")
 
 
 def _describe_files(data: Data) -> str:

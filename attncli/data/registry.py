@@ -29,6 +29,11 @@ READERS_OF_FILES = {".parquet": "parquet", ".csv": "table", ".tsv": "table", ".t
 DEFAULT_BASE = "digits"  # what generated datasets are made of without data.of
 
 
+def find_base(data: Data) -> str:
+    """Return the dataset that the images of a recipe are read from: of a generated one that which it is made of."""
+    return data.of or DEFAULT_BASE if has_origin(data.name, "generated") else data.name
+
+
 def describe_availability(name: str, root: Path) -> str:
     """Return whether the files of a known dataset are below `root`, or what has to be done to get them."""
     properties = find_properties(name)

@@ -1,7 +1,8 @@
 """Estimate how long runs take, from finished runs and from speeds measured before."""
 
 import statistics
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -25,12 +26,20 @@ class DurationEstimate:
     basis: EstimateBasis
 
 
+@dataclass
+class EpochSeconds:
+    """Seconds per epoch of finished runs, by `make_duration_key` of their recipe and of that of their baseline."""
+
+    by_recipe: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    by_baseline: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+
 class DurationHistory:
     """The durations known below the folder `runs`, read on the first question."""
 
     def __init__(self, runs: Path) -> None:
         self._runs = runs
-        self._epoch_seconds: dict[tuple[str, str], dict[str, list[float]]] = {}
+        self._epoch_seconds: dict[tuple[str, str], EpochSeconds] = {}  # by backbone and dataset
 
     def estimate_run(self, recipe: Recipe) -> DurationEstimate | None:
         """Return how long a run takes with the whole machine, or None if nothing similar is known.
@@ -41,11 +50,12 @@ class DurationHistory:
         key = recipe.model.backbone, recipe.data.name
         if key not in self._epoch_seconds:
             self._epoch_seconds[key] = self._collect_epoch_seconds(*key)
-        if epoch_seconds := self._epoch_seconds[key].get(make_duration_key(recipe)):
+        known = self._epoch_seconds[key]
+        if epoch_seconds := known.by_recipe.get(make_duration_key(recipe)):
             return DurationEstimate(recipe.train.epochs * statistics.median(epoch_seconds), "measured run")
         if (seconds := self._estimate_from_speed(recipe)) is not None:
             return DurationEstimate(seconds, "cached speed")
-        if epoch_seconds := self._epoch_seconds[key].get(make_duration_key(recipe.make_baseline()) + "*"):
+        if epoch_seconds := known.by_baseline.get(make_duration_key(recipe.make_baseline())):
             return DurationEstimate(recipe.train.epochs * statistics.median(epoch_seconds), "similar run")
         return None
 
@@ -68,17 +78,17 @@ class DurationHistory:
         extent = data.load_size(self._runs / "cache", recipe.data) if self._speed_entries else None
         return speed_cache.find_rates(self._speed_entries, recipe, extent.images) if extent else None
 
-    def _collect_epoch_seconds(self, backbone: str, dataset: str) -> dict[str, list[float]]:
-        """Return seconds per epoch of the finished runs by `make_duration_key`, and by the baseline's key with `*`."""
-        seconds_by_key: dict[str, list[float]] = {}
+    def _collect_epoch_seconds(self, backbone: str, dataset: str) -> EpochSeconds:
+        """Return the seconds per epoch of the finished runs of a backbone on a dataset."""
+        collected = EpochSeconds()
         for run in read_folder_runs(self._runs, dataset=dataset):
             recipe, result = run.recipe, run.result
             if recipe.model.backbone == backbone and result.epochs:
                 threads = result.machine.get("threads", hardware.count_cores())
                 epoch_seconds = result.seconds * estimate_machine_share(result.device, threads) / result.epochs
-                seconds_by_key.setdefault(make_duration_key(recipe), []).append(epoch_seconds)
-                seconds_by_key.setdefault(make_duration_key(recipe.make_baseline()) + "*", []).append(epoch_seconds)
-        return seconds_by_key
+                collected.by_recipe[make_duration_key(recipe)].append(epoch_seconds)
+                collected.by_baseline[make_duration_key(recipe.make_baseline())].append(epoch_seconds)
+        return collected
 
     @cached_property
     def _speed_entries(self) -> list[speed_cache.SpeedEntry]:

@@ -7,6 +7,7 @@ from attncli import track
 from attncli.jobs.events import Task, TaskEnded, TaskEvent, TaskSource
 from attncli.jobs.plan import PlannedRun, SweepPlan
 from attncli.records import PLAN_TAG, Status
+from attncli.system.files import make_file_name
 from attncli.system.signals import StopRequest
 from attncli.track import RunStore
 from attncli.track.run_names import RUN_NAME_TAG, distinguish_names
@@ -22,7 +23,7 @@ def execute_plan(
     With `fail_fast` the first failure stops the other runs, which save a checkpoint. Raises UserError for a store
     that does not answer, RunFailedError if no worker starts.
     """
-    unfinished_runs, open_marker = plan.unfinished_runs, run_store.runs / f".{plan.name}.begun"
+    unfinished_runs, open_marker = plan.unfinished_runs, run_store.runs / f".{make_file_name(plan.name)}.begun"
     has_open_parents = open_marker.exists()  # an earlier process was killed before it closed them
     if not unfinished_runs and not has_open_parents:
         return

@@ -18,7 +18,7 @@ def threads_per_job(jobs: int) -> int:
 def list_gpus() -> tuple[str, ...]:
     """Return the GPUs as CUDA_VISIBLE_DEVICES names them: those it allows, else those that the driver lists.
 
-    Of a card that is divided (MIG), each part counts. None if torch cannot use them, if there is no driver, or if
+    Of a card that is divided (MIG), each part counts. Empty if torch cannot use them, if there is no driver, or if
     `--device` asks for another device. With a torch for ROCm the variable is HIP_VISIBLE_DEVICES.
     """
     requested = gpu_support.read_requested_device()

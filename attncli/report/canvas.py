@@ -17,7 +17,8 @@ from attncli.palette import INK
 from attncli.system.files import write_atomically
 
 DPI = 160
-FAST_COMPRESSION = 1  # of PNG files, 0 to 9
+FAST_COMPRESSION = 1  # of PNG files, 0 to 9: the default of 6 took a seventh of the time of drawing
+EDGE, GAP, LINE = 0.06, 0.1, 0.2  # inches: to the edge of a picture, between texts, the height of a line
 Box = tuple[float, float, float, float]  # left, upper, right and lower edge, in inches
 
 

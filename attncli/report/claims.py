@@ -18,11 +18,11 @@ from attncli.report.table import MISSING, WIDTH, Column
 from attncli.system.terminal import fill_text
 
 NOTE = (
-    "counted: exact. timed: median over rounds in turn with its 95 % interval. trained: difference in points with its "
-    "95 % interval for this claim alone, paired over n seeds (n 2/3: of three, others failed or are missing); p, which "
-    "decides, is corrected for all claims that runs could test (Holm). "
-    "* a remark, such as another dataset, network or schedule than the claim's: `attncli claims ID -v`. "
-    "DIR: the folder that holds images that attncli cannot download."
+    "counted: exact. timed: median over rounds in turn with its 95 % interval, in one process; the next may differ "
+    "by one or two percent. trained: difference in points with its 95 % interval for this claim alone, paired over n "
+    "seeds (n 2/3: of three, others failed or are missing); p, which decides, is corrected for all claims that runs "
+    "could test (Holm). * a remark, such as another dataset, network or schedule than the claim's: `attncli claims "
+    "ID -v`. DIR: the folder that holds images that attncli cannot download."
 )
 PLURALS = {
     "holds": "hold", "holds (direction)": "hold (direction)", "carries over": "carry over", "fails": "fail",
@@ -53,8 +53,10 @@ def inflect_outcome(outcome: str, count: int) -> str:
 
 def format_verdict_figures(verdict: ClaimVerdict) -> str:
     """Return the figures behind a verdict, or the command that tests the claim if nothing has tested it."""
-    if verdict.by in ("test", "nothing"):
-        return verdict.why.partition("::")[0].rpartition("/")[2]
+    if verdict.by == "test":
+        return (verdict.claim.test or "").partition("::")[0].rpartition("/")[2]
+    if verdict.by == "nothing":
+        return verdict.why
     if verdict.outcome == "untested" and verdict.command:
         return verdict.command
     pieces = [format_part_figures(part) for part in verdict.parts]
@@ -67,9 +69,9 @@ def format_verdict_figures(verdict: ClaimVerdict) -> str:
         pieces.append(f"{count} more seed{'s' * (count != '1')}{' at least' if most is None else ''}")
     pieces += [part.failure for part in verdict.parts if isinstance(part, TrainedOutcome)]
     if verdict.budget and verdict.outcome != "untested":
-        pieces.append(verdict.budget.partition(",")[0])
-        if verdict.image_share is not None and verdict.image_share < 1:
-            pieces.append(f"{100 * verdict.image_share:.2g} % of the images")
+        pieces.append(verdict.budget.describe_epochs())
+        if verdict.budget.image_share is not None and verdict.budget.image_share < 1:
+            pieces.append(f"{100 * verdict.budget.image_share:.2g} % of the images")
     return "; ".join(dict.fromkeys(text for text in pieces if text)) or verdict.why or MISSING
 
 
@@ -163,7 +165,7 @@ def list_verdict_lines(verdict: ClaimVerdict) -> list[tuple[str, str]]:
     for part in verdict.parts:
         lines += _list_part_lines(part)
     if verdict.budget:
-        lines.append(("Budget", verdict.budget))
+        lines.append(("Budget", verdict.budget.describe()))
     if verdict.p is not None:
         lines.append(("p", f"{format_p_value(verdict.p, _find_level(verdict))} after Holm's correction"))
     lines += [(label, text) for label, text in (("Note", claim.note), ("Others", claim.evidence)) if text]
@@ -237,7 +239,7 @@ def list_csv_rows(verdicts: Sequence[ClaimVerdict]) -> list[dict[str, Any]]:
             "n": v.n,
             "more_seeds": v.more_seeds,
             "labels": "; ".join(v.labels),
-            "budget": v.budget,
+            "budget": v.budget.describe() if v.budget else None,
             "why": v.why,
             "command": v.command,
             "text": v.claim.text,

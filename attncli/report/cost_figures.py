@@ -14,6 +14,7 @@ from attncli.analysis.comparison_row import ComparisonRow
 from attncli.errors import UserError, unknown_name_error
 from attncli.palette import FAINT
 from attncli.report import comparison, layout
+from attncli.report.canvas import EDGE, GAP, LINE
 from attncli.report.inline_svg import add_tooltip, render_inline_svg
 from attncli.report.style import label_points, saved_figure, styled_figure
 from attncli.report.variant_style import choose_colours, choose_named_variants, is_baseline, shorten_variant
@@ -59,8 +60,8 @@ def draw_cost_chart(rows: Sequence[ComparisonRow], cost: str) -> str:
     if len(points) < 2:
         return ""
     with styled_figure(WIDTH, HEIGHT, is_placed=True) as figure:
-        left, bottom = layout.EDGE + 3.2 * layout.LINE, layout.EDGE + 3 * layout.LINE
-        axes = layout.add_panel(figure, left, bottom, WIDTH - left - layout.GAP, HEIGHT - bottom - layout.GAP)
+        left, bottom = EDGE + 3.2 * LINE, EDGE + 3 * LINE
+        axes = layout.add_panel(figure, left, bottom, WIDTH - left - GAP, HEIGHT - bottom - GAP)
         _draw_costs(figure, axes, points, axis, rows)
         return render_inline_svg(figure, f"Accuracy against {axis.label}")
 
@@ -99,7 +100,7 @@ def group_cost_points(
         if (points := collect_cost_points(group, axis))
     ]
     if not groups:
-        raise UserError(f"no finished run has its {cost} measured", "attncli run measures it at the end of a run")
+        raise UserError(f"no finished run has its {cost} measured", "`attncli run` measures it at the end of a run")
     return axis, groups
 
 

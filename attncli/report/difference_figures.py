@@ -15,6 +15,7 @@ from attncli.analysis.stats import MeanEstimate
 from attncli.palette import COLOURS, FAINT
 from attncli.quantities import format_quantity
 from attncli.report import comparison, layout
+from attncli.report.canvas import EDGE, GAP, LINE
 from attncli.report.cost_figures import CostAxis, CostPoint, group_cost_points, scale_cost_axis
 from attncli.report.inline_svg import add_tooltip, render_inline_svg
 from attncli.report.style import saved_figure, styled_figure
@@ -38,9 +39,9 @@ def draw_differences(rows: Sequence[ComparisonRow]) -> str:
         return ""
     colours, names = choose_colours(rows), [shorten_variant(row.variant) for row, _ in compared_rows]
     with styled_figure(WIDTH, 0.75 + ROW_HEIGHT * len(names), is_placed=True) as figure:
-        bottom = layout.EDGE + 2 * layout.LINE
-        left = 2 * layout.EDGE + layout.GAP + layout.measure_widest(figure, names, layout.NAME_SIZE + 1)
-        right = 2 * layout.GAP + layout.measure_widest(figure, ["+00.00"], layout.NAME_SIZE + 1)
+        bottom = EDGE + 2 * LINE
+        left = 2 * EDGE + GAP + layout.measure_widest(figure, names, layout.NAME_SIZE + 1)
+        right = 2 * GAP + layout.measure_widest(figure, ["+00.00"], layout.NAME_SIZE + 1)
         width, height = WIDTH - left - right, ROW_HEIGHT * len(names)
         axes = layout.add_panel(figure, left, bottom, width, height)
         for y, (row, difference) in enumerate(compared_rows):
@@ -74,9 +75,9 @@ def _draw_difference(axes: Axes, y: int, row: ComparisonRow, difference: MeanEst
     joint = row.joint
     if joint is not None and joint.low is not None and joint.high is not None and math.isfinite(joint.high):
         axes.plot([100 * joint.low, 100 * joint.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
-    text = comparison.format_difference(row)
+    text, kind = comparison.format_difference(row), "fold" if row.folds else "seed"
     (point,) = axes.plot([100 * difference.mean], [y], "o", color=colour, markersize=7, zorder=3)
-    add_tooltip(point, f"{row.variant}: {text} points over {format_quantity(difference.n, 'seed')}; {row.verdict}")
+    add_tooltip(point, f"{row.variant}: {text} points over {format_quantity(difference.n, kind)}; {row.verdict}")
     axes.annotate(
         text.partition(" ±")[0], (1, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
         va="center", annotation_clip=False,
@@ -105,7 +106,7 @@ def draw_difference_rows(rows: Sequence[ComparisonRow], path: Path, cost: str = 
     names = [shorten_variant(row.variant) for _, points in blocks for _, row in points]
     height = sum(_measure_block(points) for _, points in blocks)
     with styled_figure(1, 1) as figure:
-        left = 2 * layout.EDGE + layout.GAP + layout.measure_widest(figure, names, layout.NAME_SIZE)
+        left = 2 * EDGE + GAP + layout.measure_widest(figure, names, layout.NAME_SIZE)
     with saved_figure(path, left + sum(PANEL_WIDTHS) + 0.8, height, is_placed=True) as figure:
         top = height
         for title, points in blocks:
@@ -115,14 +116,14 @@ def draw_difference_rows(rows: Sequence[ComparisonRow], path: Path, cost: str = 
 
 def _measure_block(points: Sequence[CostPoint]) -> float:
     """Return the height in inches of a block of rows, with its title and the labels below."""
-    return DENSE_ROW_HEIGHT * len(points) + 0.4 + 4 * layout.LINE
+    return DENSE_ROW_HEIGHT * len(points) + 0.4 + 4 * LINE
 
 
 def _draw_block(
     figure: Figure, title: str, points: Sequence[CostPoint], axis: CostAxis, left: float, bottom: float
 ) -> None:
     """Draw the rows of one recipe, the differences at the left and the costs at the right."""
-    height, bottom = DENSE_ROW_HEIGHT * len(points), bottom + 3 * layout.LINE
+    height, bottom = DENSE_ROW_HEIGHT * len(points), bottom + 3 * LINE
     axes = layout.add_panel(figure, left, bottom, PANEL_WIDTHS[0], height)
     cost_axes = layout.add_panel(figure, left + PANEL_WIDTHS[0] + 0.7, bottom, PANEL_WIDTHS[1], height)
     axes.set_title(title)

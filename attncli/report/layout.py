@@ -10,15 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
+from attncli.report.canvas import EDGE, GAP, LINE
 from attncli.report.style import LabelSpot, label_line_ends
 
-EDGE = 0.06  # between what is drawn and the edge of the figure
-GAP = 0.1  # between ticks and their texts, and between texts
-LINE = 0.2  # the height of a line of text
 TICK_SIZE, NAME_SIZE = 9, 9  # points, as STYLE has them
 
 
-def header_height(figure: Figure) -> float:
+def measure_header(figure: Figure) -> float:
     """Return the height above the panels for their titles, and for the figure's if it has one."""
     return 0.56 if figure.get_suptitle() else 0.36
 
@@ -38,13 +36,13 @@ def add_panel(figure: Figure, left_edge: float, bottom_edge: float, width: float
 
 def move_panel(axes: Axes, left_edge: float, bottom_edge: float, width: float, height: float) -> None:
     """Move a panel to another place."""
-    figure_width, figure_height = _figure_size(axes)
+    figure_width, figure_height = _read_figure_size(axes)
     axes.set_position(
         (left_edge / figure_width, bottom_edge / figure_height, width / figure_width, height / figure_height)
     )
 
 
-def _figure_size(axes: Axes) -> tuple[float, float]:
+def _read_figure_size(axes: Axes) -> tuple[float, float]:
     """Return width and height of the panel's figure."""
     box = axes.figure.bbox
     return box.width / axes.figure.dpi, box.height / axes.figure.dpi
@@ -58,7 +56,7 @@ def list_tick_texts(axes: Axes) -> list[str]:
 def place_axis_labels(axes: Axes, left_distance: float, lower_distance: float) -> None:
     """Set how far the labels of both axes are from the panel, which saves a search for where the ticks end."""
     box = axes.get_position()
-    figure_width, figure_height = _figure_size(axes)
+    figure_width, figure_height = _read_figure_size(axes)
     axes.yaxis.set_label_coords(-left_distance / (box.width * figure_width), 0.5)
     axes.xaxis.set_label_coords(0.5, -lower_distance / (box.height * figure_height))
 
@@ -66,7 +64,7 @@ def place_axis_labels(axes: Axes, left_distance: float, lower_distance: float) -
 def place_row(figure: Figure, panels: Sequence[tuple[Axes, Sequence[LabelSpot]]], *, has_titles: bool = True) -> None:
     """Place panels of one width side by side, each with the names of its lines' ends at its right."""
     bottom = EDGE + 2 * LINE
-    height = figure.get_figheight() - (header_height(figure) if has_titles else GAP) - bottom
+    height = figure.get_figheight() - (measure_header(figure) if has_titles else GAP) - bottom
     for axes, _ in panels:
         move_panel(axes, EDGE, bottom, 1, height)  # the number of ticks depends on the height
     left_margins = [

@@ -1,12 +1,14 @@
 """Variants over tasks as a table, and Demsar's critical-difference diagram."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from attncli.analysis.over_tasks import TaskComparison, VariantSummary
 from attncli.palette import FAINT, INK
 from attncli.report import table
 from attncli.report.comparison import wrap_text
+from attncli.report.json_text import format_json
 from attncli.report.style import saved_figure
 from attncli.report.table import MISSING, WIDTH, Column
 
@@ -18,8 +20,26 @@ NOTE = (
 ROW_HEIGHT, WIDTH_INCHES = 0.28, 7.0
 
 
-def render_task_comparison(comparison: TaskComparison, width: int = WIDTH) -> str:
-    """Return the table, with what it is about."""
+def render_task_comparison(comparison: TaskComparison, format_: str = "table", width: int = WIDTH) -> str:
+    """Return the comparison as text in one of `table.FORMATS`; CSV and JSON have every figure, unrounded.
+
+    `width` is that of the terminal, for `table`.
+    """
+    if format_ == "csv":
+        return table.render_csv([asdict(variant) for variant in comparison.variants])
+    if format_ == "json":
+        return format_json(comparison.to_json_dict())
+    lines = _describe_tasks(comparison)
+    if format_ == "latex":
+        return table.render_latex_table(COLUMNS, comparison.variants, comment="; ".join(lines))
+    if format_ == "markdown":
+        return "\n\n".join([table.render_markdown_table(COLUMNS, comparison.variants), *lines, NOTE])
+    text = table.render_text_table(COLUMNS, comparison.variants, width=width).strip("\n")
+    return "\n\n".join([text, "\n".join(wrap_text(line, width) for line in lines), wrap_text(NOTE, width)])
+
+
+def _describe_tasks(comparison: TaskComparison) -> list[str]:
+    """Return which tasks were compared, when mean ranks differ, and what is left out."""
     lines = [
         f"{len(comparison.tasks)} tasks: {'; '.join(comparison.tasks)}",
         f"mean ranks, of {comparison.ranked} variants together, differ if they are "
@@ -27,8 +47,7 @@ def render_task_comparison(comparison: TaskComparison, width: int = WIDTH) -> st
     ]
     if comparison.left_out:
         lines.append(f"left out, as some task lacks them or a seed failed: {', '.join(comparison.left_out)}")
-    text = table.render_text_table(COLUMNS, comparison.variants, width=width).strip("\n")
-    return "\n\n".join([text, "\n".join(wrap_text(line, width) for line in lines), wrap_text(NOTE, width)])
+    return lines
 
 
 def _format_interval(value: float | None, low: float | None, high: float | None, scale: float, digits: int) -> str:

@@ -16,7 +16,7 @@ from attncli.claims.verdict import ClaimVerdict
 from attncli.literature import published
 from attncli.quantities import format_quantity
 from attncli.records import Epoch
-from attncli.report import comparison
+from attncli.report import claims, comparison, table
 from attncli.report.html_report import ReportData, TableOrigin
 from attncli.runs import RECIPE, FinishedRun
 
@@ -110,8 +110,6 @@ def _format_machine(machine: Mapping[str, Any]) -> str:
 
 def render_markdown(report_data: ReportData) -> str:
     """Return the report as Markdown: verdicts and comparisons, without figures."""
-    from attncli.report import claims, table
-
     parts = [f"# {report_data.title}", report_data.generated_by]
     if report_data.rows:
         parts += ["## Runs", comparison.render_comparison(report_data.rows, "markdown")]

@@ -14,17 +14,17 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path as Path2D
 from matplotlib.transforms import Bbox
 
+from attncli.errors import UserError
 from attncli.palette import FAINT, GRID, INK
 from attncli.report import fonts
+from attncli.report.canvas import DPI, FAST_COMPRESSION
 from attncli.system.files import written_aside
 
-DPI = 160
 METADATA: dict[str, dict[str, str | None]] = {  # by format; without a date, so that equal figures are equal files
     "png": {"Software": "attncli"},
     "pdf": {"Creator": "attncli", "CreationDate": None},
     "svg": {"Creator": "attncli", "Date": None},
 }
-FAST_COMPRESSION = 1  # of PNG files, 0 to 9: the default of 6 took a seventh of the time of drawing
 STYLE: Any = {  # a setting's name and value; matplotlib's own type lists all three hundred
     "font.family": fonts.MAIN_FONT,  # comes with matplotlib, so figures look alike on all machines
     "text.parse_math": False,  # a class may have $ in its name
@@ -76,15 +76,25 @@ def styled_figure(width: float, height: float, title: str = "", *, is_placed: bo
         yield figure
 
 
+def choose_figure_format(path: Path) -> str:
+    """Return the format that the suffix of a path names. Raises UserError if it is no key of METADATA."""
+    format_ = path.suffix.removeprefix(".").lower()
+    if format_ not in METADATA:
+        raise UserError(
+            f"{path}: no figure has such a name", f"end it in {', '.join(f'.{known}' for known in METADATA)}"
+        )
+    return format_
+
+
 @contextmanager
 def saved_figure(
     path: Path, width: float, height: float, title: str = "", *, is_placed: bool = False
 ) -> Iterator[Figure]:
     """Make a `styled_figure`; save it at `path` when the block ends without an error. The folder is made too.
 
-    The suffix of `path` is a key of METADATA: PNG is for screens, PDF and SVG are for papers.
+    PNG is for screens, PDF and SVG are for papers. Raises UserError for another suffix.
     """
-    format_ = path.suffix.removeprefix(".").lower()
+    format_ = choose_figure_format(path)
     with styled_figure(width, height, title, is_placed=is_placed) as figure:
         yield figure
         fonts.apply_fallback_fonts(figure)

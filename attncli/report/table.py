@@ -10,9 +10,16 @@ from typing import Any, Generic, TypeVar
 from rich import box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
 from attncli.errors import unknown_name_error
-from attncli.report.column_layout import TextColumn, compute_table_width, narrow_columns, split_columns
+from attncli.report.column_layout import (
+    TextColumn,
+    compute_table_width,
+    mark_last_commands,
+    narrow_columns,
+    split_columns,
+)
 from attncli.report.json_text import format_json
 from attncli.system.terminal import find_terminal_width
 
@@ -37,7 +44,8 @@ def render_text_table(
 ) -> str:
     """Return a plain-text table no wider than `width`; long names are broken over lines, numbers are not.
 
-    Columns that do not fit beside the others follow in a further table below, so that nothing is lost.
+    Columns that do not fit beside the others follow in a further table below, so that nothing is lost. A command in the
+    last column stays in one line, which is then wider: the terminal breaks it, and it can be copied.
 
     Args:
         columns: of the table.
@@ -49,9 +57,11 @@ def render_text_table(
     """
     rows = list(rows)
     text_columns = [TextColumn(column.heading, [column.cell(row) for row in rows], column.right) for column in columns]
+    text_columns, commands = mark_last_commands(text_columns)
     parts = split_columns(text_columns, width, keys)
     first, *others = [_print_table(part, title if part is parts[0] else "", width) for part in parts]
-    return "\n".join([first, *(text.removeprefix("\n") for text in others)])
+    text = "\n".join([first, *(text.removeprefix("\n") for text in others)])
+    return text.translate(commands)
 
 
 def _print_table(columns: Sequence[TextColumn], title: str, width: int) -> str:
@@ -66,20 +76,15 @@ def _print_table(columns: Sequence[TextColumn], title: str, width: int) -> str:
 
 
 def _build_table(columns: Sequence[TextColumn], title: str, gap: int) -> Table:
-    """Return the table for a rich console."""
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+    """Return the table for a rich console, which would read square brackets and :names: in plain text as markup."""
+    table = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
     table.padding = (0, gap - 1, 0, 0)
     for column in columns:
         side: JustifyMethod = "right" if column.right else "left"
-        table.add_column(column.heading, justify=side, overflow="fold", no_wrap=column.right, width=column.width)
+        table.add_column(Text(column.heading), justify=side, overflow="fold", no_wrap=column.right, width=column.width)
     for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*map(_escape_markup, cells))
+        table.add_row(*map(Text, cells))
     return table
-
-
-def _escape_markup(cell: str) -> str:
-    """Escape square brackets, which would be rich's markup."""
-    return cell.replace("[", "\\[")
 
 
 def render_markdown_table(columns: Sequence[Column[R]], rows: Iterable[R]) -> str:

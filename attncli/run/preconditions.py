@@ -111,7 +111,7 @@ def list_few_image_warnings(recipe: Recipe, image_count: int) -> list[str]:
 def _list_schedule_warnings(recipe: Recipe, net: nn.Module) -> list[str]:
     """Return a line if the training is shorter than a schedule of the mechanism."""
     with plugin_errors(recipe.model.attn, "fails in training", code=1):
-        is_short = train.is_annealed_at_end(net, recipe.train.epochs)
+        is_short = train.is_annealing_at_end(net, recipe.train.epochs)
     mechanism = label_mechanism(recipe)
     line = f"train.epochs={recipe.train.epochs}: the schedule of {mechanism} takes more epochs and is cut off"
     return [line] if is_short else []

@@ -22,6 +22,7 @@ from attncli.measure.cost import count_recipe_cost
 from attncli.measure.throughput import UntimedError, cached_throughput
 from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
+from attncli.recipe.image_size import format_image_size
 from attncli.records import PLAN_TAG, Cost, Epoch, Evaluation, Record, Result, Speed
 from attncli.run.listener import RunListener
 from attncli.run.naming import format_run_title, make_input_spec, name_baseline, name_network
@@ -98,7 +99,7 @@ def _describe_training(context: RunContext, fresh: bool) -> Iterator[str]:
     """Yield what is to be known before the first epoch: the images of an epoch, and whether the run resumes."""
     recipe, dataset = context.recipe, context.dataset
     images = format_quantity(len(dataset.train), "training image")
-    yield f"{format_run_title(recipe)}: {images} of {dataset.size[1]} px"
+    yield f"{format_run_title(recipe)}: {images} of {format_image_size(dataset.size)} px"
     if left_over := count_left_over(dataset.train, recipe.train.batch_size):
         yield f"each epoch leaves out {format_quantity(left_over, 'other image')}: not enough to fill a batch"
     if recipe.train.sampling == "balanced":

@@ -11,6 +11,7 @@ from pathlib import Path
 from attncli.errors import UserError
 
 REPLACE_PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0) if os.name == "nt" else ()  # seconds
+MOST_NAME_BYTES = 200  # of a part of a file's name; file systems allow 255 for the whole name
 _NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}[^/]")  # s3://bucket, also after Path has made it s3:/bucket
 
@@ -47,8 +48,19 @@ def _replace_file(temporary: Path, path: Path) -> None:
 
 
 def make_file_name(text: str) -> str:
-    """Return a text that may be part of a file's name on every system: what some do not take becomes `-`."""
-    return _NOT_IN_NAMES.sub("-", text)
+    """Return a text that may be part of a file's name on every system.
+
+    What some systems do not take becomes `-`. A text of more than MOST_NAME_BYTES is cut; a digest of all of it at its
+    end tells it from others with the same beginning.
+    """
+    name = _NOT_IN_NAMES.sub("-", text)
+    encoded = name.encode()
+    if len(encoded) <= MOST_NAME_BYTES:
+        return name
+    import hashlib  # here, as few names are so long
+
+    digest = hashlib.sha256(encoded).hexdigest()[:12]
+    return f"{encoded[: MOST_NAME_BYTES - len(digest) - 1].decode(errors='ignore')}-{digest}"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -80,10 +80,12 @@ def training_stop_signal() -> Iterator[StopSignal]:
 class StopRequest:
     """A request to stop a sweep: by a signal, or after a first failure.
 
-    `reason` says why. `at_once` says that it was asked for twice: then the sweep waits for nothing.
+    `reason` says why, `is_signal` whether that was a signal. `at_once` says that it was asked for twice: then the sweep
+    waits for nothing.
     """
 
     reason: str = ""
+    is_signal: bool = False
     at_once: bool = False
     first_signal_at: float = 0.0  # time.monotonic() of the first signal
 
@@ -92,7 +94,8 @@ class StopRequest:
         now = time.monotonic()
         self.first_signal_at = self.first_signal_at or now
         self.at_once = now - self.first_signal_at > IMPATIENT_S
-        self.reason = self.reason or f"stopped by {signal.Signals(number).name}"
+        if not self.reason:
+            self.reason, self.is_signal = f"stopped by {signal.Signals(number).name}", True
 
 
 @contextmanager

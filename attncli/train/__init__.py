@@ -1,7 +1,7 @@
 """Training: a generator of Epoch records, the evaluation of a split, and what they stand on (the layer needs torch)."""
 
 from attncli.errors import Interrupted
-from attncli.train.annealing import is_annealed_at_end
+from attncli.train.annealing import is_annealing_at_end
 from attncli.train.device import choose_device, list_device_notes
 from attncli.train.distributed import (
     combine_flags,
@@ -32,7 +32,7 @@ __all__ = [
     "describe_usual_steps",
     "evaluate_split",
     "init_accelerator",
-    "is_annealed_at_end",
+    "is_annealing_at_end",
     "list_device_notes",
     "predict_split",
     "profile_training",

@@ -23,8 +23,8 @@ def _iterate_schedules(model: nn.Module) -> Iterator[tuple[nn.Module, Callable[[
 
 
 @torch.no_grad()
-def is_annealed_at_end(model: nn.Module, epochs: int) -> bool:
-    """Return whether a schedule of a module is not over in the last of `epochs` epochs.
+def is_annealing_at_end(model: nn.Module, epochs: int) -> bool:
+    """Return whether a schedule of a module still goes on in the last of `epochs` epochs.
 
     To see that, modules are annealed for that epoch and a late one, and then for epoch 0, with their buffers as before.
     """

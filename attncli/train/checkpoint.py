@@ -106,8 +106,7 @@ def _read_checkpoint(run_dir: Path, identity: dict[str, str]) -> CheckpointConte
     if not path.exists():
         return None
     try:
-        head = json.loads(path.read_text(encoding="utf-8"))
-        payload = (path.parent / head["tensors"]).read_bytes()
+        head, payload = _read_files(path)
         is_intact = zlib.crc32(payload) == head["crc32"]
         saved = parse(payload) if is_intact else {}
         differing_keys = [key for key in DIFFERENCES if head[key] != identity[key]]
@@ -122,6 +121,12 @@ def _read_checkpoint(run_dir: Path, identity: dict[str, str]) -> CheckpointConte
     return head, saved
 
 
+def _read_files(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Return the head of the checkpoint with this state file, and the bytes of its tensors. Raises as reading does."""
+    head: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return head, (path.parent / head["tensors"]).read_bytes()
+
+
 def load_weights(run_dir: Path, model: nn.Module) -> None:
     """Load into `model` the weights under `run_dir` that are evaluated: the moving average if there is one.
 
@@ -131,11 +136,10 @@ def load_weights(run_dir: Path, model: nn.Module) -> None:
     if not path.exists():
         raise UserError(
             f"{path}: there is no checkpoint",
-            f"make one: attncli run --fresh {quote_word(run_dir / 'recipe.yaml')}",
+            f"make one: `attncli run --fresh {quote_word(run_dir / 'recipe.yaml')}`",
         )
     try:
-        head = json.loads(path.read_text(encoding="utf-8"))
-        payload = (path.parent / head["tensors"]).read_bytes()
+        head, payload = _read_files(path)
         if zlib.crc32(payload) != head["crc32"]:
             raise ValueError("a wrong checksum")
         saved = parse(payload)

@@ -28,7 +28,7 @@ from attncli.train.session import TrainingSession, prepare_session
 PHASES = ("data", "forward", "backward", "optimiser", "other")
 WARMUP_STEPS, TIMED_STEPS, TRACED_STEPS = 3, 10, 3  # steps
 FOLDER, TRACE, TABLE = "profile", "trace.json.gz", "table.txt"
-SHOWN_OPERATIONS = 15  # shown
+SHOWN_OPERATIONS = 15  # in the table of the trace, those that take longest
 
 
 @dataclass

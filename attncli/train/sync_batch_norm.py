@@ -78,7 +78,7 @@ def _statistics_dtype(x: Tensor) -> torch.dtype:
 
 
 def gather_statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (C,), biased variance (C,) and the number of values () of the parts (n, C, ...) of all processes.
+    """Return mean (C,), biased variance (C,) and number of values () of the parts (n, C, ...) of all processes.
 
     The parts' moments are combined (Chan et al. 1979), so that a large mean does not swamp a small variance.
     """

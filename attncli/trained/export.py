@@ -90,6 +90,7 @@ def _export_safetensors(trained: TrainedNetwork, path: Path, images: Tensor) -> 
         "frames": json.dumps(trained.frames),
         "mean": json.dumps(list(trained.mean)),
         "std": json.dumps(list(trained.std)),
+        "grey_range": json.dumps(trained.grey_range),
     }
     save_file({name: t.contiguous().clone() for name, t in trained.net.state_dict().items()}, path, metadata)
     with torch.no_grad():
@@ -104,19 +105,22 @@ def load_exported(path: Path) -> TrainedNetwork:
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or ("no such file" if not path.exists() else str(error))
         raise UserError(
-            f"{path}: cannot be read: {reason}", "attncli export RUN --to safetensors writes one"
+            f"{path}: cannot be read: {reason}", "`attncli export RUN --to safetensors` writes one"
         ) from error
     try:
         values = {name: json.loads(metadata[name]) for name in ("classes", "size", "frames", "mean", "std")}
+        grey_range = json.loads(metadata.get("grey_range", "null"))  # which earlier versions did not write
         recipe = Recipe.model_validate(json.loads(metadata["attncli.recipe"]))
     except (KeyError, ValueError) as error:
-        raise UserError(f"{path}: not written by attncli export", "attncli export RUN --to safetensors") from error
+        raise UserError(
+            f"{path}: not written by attncli export", "`attncli export RUN --to safetensors` writes one"
+        ) from error
     size = (values["size"][0], values["size"][1])
     net = build_without_pretrained(recipe, InputSpec(len(values["classes"]), size, values["frames"]))
     net.load_state_dict(load_file(path))
     return TrainedNetwork(
         path.parent, recipe, None, net.eval(), tuple(values["classes"]), size, values["frames"],
-        tuple(values["mean"]), tuple(values["std"]),
+        tuple(values["mean"]), tuple(values["std"]), tuple(grey_range) if grey_range else None,
     )  # fmt: skip
 
 

@@ -1,6 +1,9 @@
 """Variants over several tasks."""
 
+import csv
+import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,8 @@ from attncli.errors import UserError
 from attncli.report.over_tasks import draw_critical_differences, find_cliques, render_task_comparison
 from attncli.runs import FailedRun
 from tests.analysis.case import finished
+from tests.claims.case import run
+from tests.commands.line import line, refused
 
 
 def runs_of_task(dataset, gains):
@@ -126,3 +131,26 @@ def test_bars_join_what_does_not_differ():
     """Longest ranges only, none of a single variant."""
     assert find_cliques([1.0, 1.5, 2.4, 4.0], 1.0) == [(0, 1), (1, 2)]
     assert find_cliques([1.0, 3.0], 1.0) == []
+
+
+def test_the_command_follows_every_format_and_filter(tmp_path, monkeypatch):
+    """CSV is CSV, a plot of some runs has its own name, and options that would be without effect are refused."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for dataset in ("digits", "cifar10"):
+        for attn, gain in (("none", 0.0), ("eca", 0.02)):
+            for seed in range(3):
+                run(Path("runs"), attn=attn, seed=seed, top1=0.8 + gain + 0.001 * seed, data__name=dataset)
+    words = ("compare", "--over", "dataset", "--no-plot")
+    rows = list(csv.DictReader(io.StringIO(line(*words, "--format", "csv").out)))
+    assert [(row["variant"], float(row["mean_rank"])) for row in rows] == [("eca", 1.0), ("none", 2.0)]
+    assert line(*words, "--format", "markdown").out.startswith("| attention | rank |")
+    assert r"\begin{tabular}" in line(*words, "--format", "latex").out
+    assert line(*words, "--json").json()["tasks"] == line(*words, "--format", "json").json()["tasks"]
+    refused(line(*words, "--sort", "top1"), "--sort with --over")
+    for filters, name in (((), "compare-over-dataset"), (("--attn", "eca"), "compare-over-dataset-eca")):
+        assert line("compare", "--over", "dataset", *filters).err.strip() == f"plot: runs/{name}.png"
+        assert Path(f"runs/{name}.png").is_file()
+    Path("runs/compare-over-dataset.pdf").mkdir()
+    done = line("compare", "--over", "dataset", "--plot-as", "pdf")
+    assert (done.code, done.err.startswith("no plot: runs/compare-over-dataset.pdf: ")) == (0, True)

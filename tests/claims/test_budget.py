@@ -23,17 +23,20 @@ def test_a_short_schedule_on_a_part_of_the_images_is_marked(tmp_path):
     pairs(tmp_path / "runs", "eca", BETTER, PLAINS, **SHORT)
     found = verdict(tmp_path, f"{ECA} > {PLAIN}", on="cifar10")
     assert found.outcome != "untested"
-    assert found.budget == "2 of 164 epochs, 2,700 of 50,000 images"
+    assert found.budget.describe() == "2 of 164 epochs, 2,700 of 50,000 images"
     assert len(found.labels) == 2
     assert format_verdict_figures(found).endswith("; 2 of 164 epochs; 5.4 % of the images")
-    assert found.to_json_dict()["budget"] == found.budget
+    values = found.to_json_dict()
+    assert (values["budget"], values["image_share"]) == (found.budget.describe(), 2700 / 50_000)
+    long = dataclasses.replace(found, budget=dataclasses.replace(found.budget, epochs=1500, claimed_epochs=2000))
+    assert format_verdict_figures(long).endswith("; 1,500 of 2,000 epochs; 5.4 % of the images")
 
 
 def test_the_whole_schedule_is_not_marked(tmp_path):
     """All epochs and images of the claim: no label."""
     pairs(tmp_path / "runs", "eca", BETTER, PLAINS, data__name="cifar10", train__epochs=164)
     found = verdict(tmp_path, f"{ECA} > {PLAIN}", on="cifar10")
-    assert (found.budget, found.labels) == ("164 of 164 epochs, 50,000 of 50,000 images", ())
+    assert (found.budget.describe(), found.labels) == ("164 of 164 epochs, 50,000 of 50,000 images", ())
     assert format_verdict_figures(found).endswith("; 164 of 164 epochs")
 
 

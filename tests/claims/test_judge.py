@@ -76,6 +76,12 @@ def test_what_cannot_be_built_is_untested(tmp_path):
     assert found.why
 
 
+def test_a_division_by_zero_is_untested(tmp_path):
+    """Two networks of one size: their difference is no number to divide by, and no crash."""
+    found = verdict(tmp_path, "1 / (params(resnet20 + simam) - params(resnet20)) > 2")
+    assert (found.outcome, "divides by 0" in found.why) == ("untested", True)
+
+
 def test_better_on_every_seed_holds(tmp_path):
     """Four seeds a point better decide; the difference, its interval and the runs are told."""
     pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
@@ -125,10 +131,31 @@ def test_sizes_and_largest_are_taken_after_the_noise(tmp_path):
     size = verdict(tmp_path, f"abs({ECA} - {PLAIN}) < 2 %")
     assert (size.outcome, size.parts[0].forgiving) == ("holds", True)
     assert size.p == pytest.approx(verdict(tmp_path, f"{ECA} ~ {PLAIN} +- 2 %").p)
+    turned = verdict(tmp_path, f"2 % > abs({ECA} - {PLAIN})")
+    assert (turned.outcome, turned.p) == (size.outcome, pytest.approx(size.p))
     most = verdict(tmp_path, f"{ECA} + 3 % > max({PLAIN}, {PLAIN} + 1 %)")
     both = verdict(tmp_path, f"{ECA} + 3 % > {PLAIN} and {ECA} + 3 % > {PLAIN} + 1 %")
     assert most.outcome == both.outcome == "holds"
     assert most.p == pytest.approx(both.p)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        f"abs({ECA} - {PLAIN}) > 0.3 %",
+        f"max({ECA}, {PLAIN}) > {PLAIN}",
+        f"{PLAIN} < max({ECA}, {PLAIN})",
+        f"min({ECA}, {PLAIN}) < {PLAIN}",
+        f"2 * max({ECA}, {PLAIN}) < 2 * {PLAIN} + 1 %",
+        f"abs({ECA} - {PLAIN}) / 2 < 0.3 %",
+        f"{ECA} > max({PLAIN}, 1 %) > {PLAIN}",
+        "abs(latency(resnet20 + eca) - latency(resnet20)) > 0.01",
+    ],
+)
+def test_functions_that_noise_alone_fulfils_are_refused(tmp_path, check):
+    """Equal networks of enough noise have large differences, and the larger of two is above both on average."""
+    with pytest.raises(UserError, match="noise alone makes"):
+        claim_files.read_claim_files([claims_file(tmp_path, check)])
 
 
 def test_one_seed_decides_nothing(tmp_path):

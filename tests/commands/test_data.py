@@ -104,6 +104,7 @@ def test_bad_input(tmp_path: Path) -> None:
     refused(line("data", "verify", "digits", "--set", "data.crop=round"), "data.crop")
     picture(tmp_path / "file.png", 0)
     refused(line("data", "show", "digits", "--out", str(tmp_path / "file.png/x.png")), "file.png", "--out")
+    refused(line("data", "show", "digits", "--out", "x.jpg"), "x.jpg", ".png, .pdf, .svg")
 
 
 def test_check_refuses_the_folder_that_a_run_refuses(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import pytest
 from attncli.commands import sweep as module
 from attncli.jobs import SweepPlan, Task, TaskEnded
 from attncli.jobs.events import EndStatus
+from attncli.system.signals import StopRequest
+from tests.claims.case import run
 from tests.commands.line import line, refused
 from tests.shared import ROOT
 
@@ -55,6 +57,20 @@ def test_axes_from_the_command_line(file: Path, words: list[str], seeds: set[int
     assert {run["backbone"] for run in told} == backbones
 
 
+def test_weights_of_a_run_are_named_by_the_run(file: Path) -> None:
+    """`sweep` and `check` take the name of a run for model.pretrained, as `run` does."""
+    recipe = run(Path("runs"), attn="none", seed=0, top1=0.9)
+    checkpoint = Path("runs", recipe.compute_digest(), "checkpoint")
+    checkpoint.mkdir()
+    (checkpoint / "state.json").write_text('{"tensors": "tensors-a.safetensors"}')
+    (checkpoint / "tensors-a.safetensors").touch()
+    words = ("--set", "model.pretrained=none-resnet20-s0")
+    assert len(line("sweep", "six", "--dry-run", "--json", *words).json()) == 6
+    checked = line("check", "--backbone", "resnet20", "--json", *words).json()
+    assert checked["recipe"]["model"]["pretrained"] == f"runs/{recipe.compute_digest()}"
+    refused(line("sweep", "six", "--dry-run", "--set", "model.pretrained=none-resnet20-s1"), "did you mean 'none-")
+
+
 def test_what_is_wrong_is_told_at_once(file: Path) -> None:
     """Exit code 2, a line for each mistake, and nothing is begun."""
     done = line("sweep", "six", "--dataset", "cifar11", "--set", "train.lrr=1")
@@ -91,10 +107,11 @@ def test_how_it_ends(
 ) -> None:
     """0 when all is done, 1 when a run failed, 130 when it was stopped; with --json the same on stdout."""
 
-    def work(plan: SweepPlan, *given: object, **options: object) -> tuple[list[TaskEnded], str]:
+    def work(plan: SweepPlan, *given: object, **options: object) -> tuple[list[TaskEnded], StopRequest]:
         one = plan.runs[0]
         ended = TaskEnded(Task(recipe=one.recipe, digest=one.digest, title=one.title), status, "x")
-        return [] if status == "FINISHED" else [ended], stopped
+        stop = StopRequest(stopped, is_signal=code == 130)
+        return [] if status == "FINISHED" else [ended], stop
 
     monkeypatch.setattr(module, "execute_sweep", work)
     done = line("sweep", "six")

@@ -157,6 +157,15 @@ def test_a_sweep_killed_before_its_end_is_closed_by_the_next(made: SweepPlan, ru
     assert not list(runs.glob("*.begun"))
 
 
+def test_a_sweep_may_have_any_name(made: SweepPlan, runs: Path) -> None:
+    """That of a plan for many claims is longer than a file's name, and a user's ids may have slashes."""
+    for name in ("claims " + "x" * 300, "claims mine/better"):
+        plan = replace(made, name=name)
+        list(execute_plan(plan, Pretend(), StopRequest(), RunStore(runs)))
+        assert set(parents(runs, name).values()) == {"FINISHED"}
+    assert not list(runs.glob(".claims*"))
+
+
 def test_stopped_with_nothing_left_is_finished() -> None:
     """A signal that comes after the last run changes nothing about the sweep."""
     assert summarize_status(["FINISHED"] * 2, 2, stopped=True) == "FINISHED"

@@ -35,12 +35,26 @@ def verdicts(tmp_path):
 
 
 def test_the_table_fits(verdicts):
-    """No line above 80 columns, every claim, a count of each verdict, the command of what is untested."""
+    """No line but a command above 80 columns, every claim, a count of each verdict, the command of what is untested."""
     text = report.render_verdicts(verdicts, 80)
-    assert max(map(len, text.splitlines())) <= 80
+    assert max(len(line) for line in text.splitlines() if "attncli claims run" not in line) <= 80
     assert "attncli claims run c2" in text
     assert "27; 269,722 < 1,000,000" in text
     assert "4 claims: 1 holds, 2 carry over, 1 untested" in text
+
+
+def test_claims_that_no_run_decides(tmp_path, monkeypatch):
+    """The file of the test that shows a claim, and the whole reason of an untestable one, slashes and colons too."""
+    path = tmp_path / "eca.yaml"
+    path.write_text(
+        "- {id: a, kind: property, text: t, source: s, test: 'tests/attention/test_x.py::test_y'}\n"
+        "- {id: b, kind: note, text: t, source: s, untestable: 'of and/or, written as x::y'}\n"
+    )
+    monkeypatch.setattr(claim_files, "CLAIMS_FOLDER", tmp_path)
+    evidence = Evidence(CountCache(), SpeedStore(tmp_path / "runs"))
+    shown, untestable = judge.judge_claims(claim_files.read_claim_files([path]), evidence)
+    assert report.format_verdict_figures(shown) == "test_x.py"
+    assert report.format_verdict_figures(untestable) == "of and/or, written as x::y"
 
 
 def test_the_difference_is_told_with_its_bound(verdicts):

@@ -17,7 +17,7 @@ def test_signals_are_noted_and_handlers_given_back() -> None:
         with sweep_stop_request() as stop:
             assert not stop.reason
             os.kill(os.getpid(), number)
-            assert stop.reason == f"stopped by {name}"
+            assert (stop.reason, stop.is_signal) == (f"stopped by {name}", True)
             assert not stop.at_once
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
 

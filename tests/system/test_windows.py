@@ -134,6 +134,14 @@ def test_names_of_files_are_names_on_every_system() -> None:
     assert ":" not in format_plot_name("digits", "resnet20", "params", ["2026-01-02 12:30"])
 
 
+def test_names_of_files_are_short_enough() -> None:
+    """A text of any length is a name that file systems take, in any script, and two texts are two names."""
+    names = [files.make_file_name("ä" * 300 + end) for end in "ab"]
+    assert len(set(names)) == 2
+    assert all(len(name.encode()) <= files.MOST_NAME_BYTES for name in names)
+    assert files.make_file_name("x" * files.MOST_NAME_BYTES) == "x" * files.MOST_NAME_BYTES
+
+
 def test_worker_is_stopped_through_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no signal to send there: a process interrupts itself, and its handler runs."""
     seen: list[int] = []

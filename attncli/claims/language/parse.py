@@ -58,30 +58,30 @@ class _TokenCursor:
         return self._tokens[self._i]
 
     def take_token(self) -> Token:
-        """Read a token."""
+        """Read a token and return it; the end stays."""
         token = self.next_token
         self._i += token.kind != "end"
         return token
 
     def is_next(self, *texts: str) -> bool:
-        """Whether one of these comes next."""
+        """Return whether one of these comes next."""
         return self.next_token.kind in ("sign", "name") and self.next_token.text in texts
 
     def skip_text(self, text: str) -> bool:
-        """Read this if it comes next."""
+        """Read this if it comes next, and return whether it did."""
         is_here = self.is_next(text)
         if is_here:
             self.take_token()
         return is_here
 
     def expect_text(self, text: str, what: str = "") -> Token:
-        """Read this or raise."""
+        """Return this token, or raise LanguageError for another."""
         if not self.is_next(text):
             raise LanguageError(self.next_token.at, f"'{text}' expected{what}, not {self.next_token.quote_token()}")
         return self.take_token()
 
     def expect_name(self, what: str) -> Token:
-        """Read a name or raise."""
+        """Return the next token, a name, or raise LanguageError for another."""
         if self.next_token.kind != "name":
             raise LanguageError(self.next_token.at, f"{what} expected, not {self.next_token.quote_token()}")
         return self.take_token()

@@ -29,10 +29,14 @@ def command(
       attncli data show digits
       attncli data show --recipe imagenette-resnet18 --set data.policy=trivial --set data.cutmix=1
     """
+    from attncli.report.contact_sheet import draw_contact_sheet
+    from attncli.report.style import choose_figure_format
+
+    if out is not None:
+        choose_figure_format(out)  # an error, if it is none, before the work is done
     recipe = read_dataset_recipe(name, options)
     dataset = load_dataset(recipe, runs)
     from attncli.data.preview import draw_preview
-    from attncli.report.contact_sheet import draw_contact_sheet
     from attncli.system.files import make_file_name
     from attncli.track.tags import name_images
 
