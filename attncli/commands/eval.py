@@ -86,7 +86,7 @@ def command(
     if len(evaluated_runs) == 1 or format_ in ("table", "csv"):
         _print_rows(rows, format_)
     if len(evaluated_runs) > 1 and format_ != "csv":
-        _print_comparison(evaluated_runs, request, runs, format_)
+        _print_comparison(evaluated_runs, request, format_)
     return None
 
 
@@ -184,21 +184,20 @@ def _format_percent(share: float | None) -> str | None:
     return None if share is None else f"{100 * share:.2f}"
 
 
-def _print_comparison(
-    evaluated_runs: Sequence[EvaluatedRun], request: "EvaluationRequest", runs: Path, format_: str
-) -> None:
+def _print_comparison(evaluated_runs: Sequence[EvaluatedRun], request: "EvaluationRequest", format_: str) -> None:
     """Print the comparison of several runs, by the mean of their evaluations; for LaTeX as a paper's table."""
     from attncli.analysis.compare import compare_variants
     from attncli.report.comparison import render_comparison
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns
-    from attncli.runs import read_folder_runs
+    from attncli.runs import read_folder_run
     from attncli.trained.evaluate import replace_test_results
 
-    by_digest = {run.trained.folder.name: run.evaluations for run in evaluated_runs}
-    finished_runs = [
-        replace_test_results(run, by_digest[run.digest]) for run in read_folder_runs(runs) if run.digest in by_digest
-    ]
-    rows, width = compare_variants(finished_runs), find_text_width()
+    by_digest = {
+        run.digest: replace_test_results(run, evaluated.evaluations)
+        for evaluated in sorted(evaluated_runs, key=lambda evaluated: evaluated.trained.folder.name)
+        if (run := read_folder_run(evaluated.trained.folder)) is not None
+    }
+    rows, width = compare_variants(list(by_digest.values())), find_text_width()
     if format_ == "latex":
         table = render_comparison(rows, format_, width, choose_columns(PAPER_COLUMNS, "sd"), "sd")
         return echo_result(f"% {request.describe()}\n{table}")
