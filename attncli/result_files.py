@@ -1,6 +1,7 @@
 """Results that travel: finished runs with their provenance and predictions in one small file.
 
 The file is a ZIP archive: RESULTS_INFO, and for each run its folder with TRAVELLING_FILES, without weights and images.
+RESULTS_INFO also names the runs that failed beside those of the file, as a variant with a failed seed is not judged.
 Where the images of a run lay, and the name of its machine, stay behind: a run on the user's own images gets the digest
 that its recipe has without `data.root`, and the digest of its images says which images they were.
 """
@@ -9,7 +10,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,9 +20,9 @@ from typing import Any
 from attncli import __version__
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
-from attncli.recipe import Recipe, format_yaml, is_default_late_key
+from attncli.recipe import Recipe, format_yaml, is_default_late_key, parse_yaml
 from attncli.records import LOG, RESULT
-from attncli.runs import RECIPE, FinishedRun, find_unreadable_runs, read_folder_runs
+from attncli.runs import RECIPE, FailedRun, FinishedRun, find_unreadable_runs, read_folder_runs
 from attncli.system.files import write_atomically, written_aside
 from attncli.track.predictions import PREDICTIONS_FILE
 from attncli.track.provenance import ORIGIN_FILE, read_provenance
@@ -34,12 +35,15 @@ TRAVELLING_FILES = (RECIPE, RESULT, ORIGIN_FILE, LOG, PREDICTIONS_FILE)
 _MEMBER = re.compile(rf"([0-9a-f]{{12}})/({'|'.join(map(re.escape, TRAVELLING_FILES))})")
 
 
-def export_results(runs: Sequence[FinishedRun], path: Path, *, folder_is: str | None = None) -> int:
+def export_results(
+    runs: Sequence[FinishedRun], path: Path, *, failures: Sequence[FailedRun] = (), folder_is: str | None = None
+) -> int:
     """Write finished runs to a file; return how many. Runs without a folder, which only MLflow has, are left out.
 
     Args:
         runs: The runs. Of two on the same images that differ in the path of the images alone, the first is written.
         path: The file; its folder is made.
+        failures: Runs that failed. Those that differ from one of `runs` in their seed or fold alone are written too.
         folder_is: The dataset whose images the runs on `folder` used; it is what readers of the file see.
 
     Raises:
@@ -57,7 +61,10 @@ def export_results(runs: Sequence[FinishedRun], path: Path, *, folder_is: str | 
             written_aside(path) as temporary,
             zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
         ):
-            info = {"format": FORMAT, "attncli": __version__, "runs": list(folders), "folder_is": folder_is}
+            info = {
+                "format": FORMAT, "attncli": __version__, "runs": list(folders), "folder_is": folder_is,
+                "failed": _describe_failures(failures, {drop_image_paths(run).result.group for run in runs}),
+            }  # fmt: skip
             archive.writestr(RESULTS_INFO, json.dumps(info))
             for digest, run in folders.items():
                 for name, content in _collect_travelling_files(run).items():
@@ -65,6 +72,44 @@ def export_results(runs: Sequence[FinishedRun], path: Path, *, folder_is: str | 
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}", "give a file that can be written") from error
     return len(folders)
+
+
+def _describe_failures(failures: Sequence[FailedRun], groups: Set[str]) -> list[dict[str, Any]]:
+    """Return the failed runs of these groups as plain values."""
+    portable = [forget_failed_root(failure) for failure in failures]
+    return [
+        {
+            "digest": f.digest,
+            "group": f.group,
+            "data_digest": f.data_digest,
+            "recipe": parse_yaml(format_portable_recipe(f.recipe)),
+        }
+        for f in portable
+        if f.group in groups
+    ]
+
+
+def read_failures_of_results(paths: Sequence[Path], notify: Callable[[str], None] = lambda _: None) -> list[FailedRun]:
+    """Return the failed runs that files of `export_results` name; files of earlier versions name none.
+
+    Args:
+        paths: The files, which `imported_results` has read before.
+        notify: Called with a line about each file that names failed runs which cannot be read.
+    """
+    failures = []
+    for path in paths:
+        with zipfile.ZipFile(path) as archive:
+            entries = json.loads(archive.read(RESULTS_INFO)).get("failed", [])
+        try:
+            failures += [_parse_failure(entry) for entry in entries]
+        except (KeyError, TypeError, ValueError):
+            notify(f"{path}: its failed runs cannot be read, so that variants seem complete; ask for the file again")
+    return failures
+
+
+def _parse_failure(entry: Mapping[str, Any]) -> FailedRun:
+    names = ("digest", "group", "data_digest")
+    return FailedRun(recipe=Recipe.model_validate(entry["recipe"]), **{name: str(entry[name]) for name in names})
 
 
 def _collect_travelling_files(run: FinishedRun) -> dict[str, str | bytes]:
@@ -78,9 +123,7 @@ def _collect_travelling_files(run: FinishedRun) -> dict[str, str | bytes]:
         RESULT: json.dumps(asdict(result)),
     }
     if provenance is not None:
-        facts = provenance.facts
-        if facts is not None and has_origin(run.recipe.data.name, "user"):
-            facts = replace(facts, source="")
+        facts = None if provenance.facts is None else replace(provenance.facts, source="")  # it may be a path
         origin = replace(
             provenance,
             digest=result.digest,
@@ -98,10 +141,12 @@ def _collect_travelling_files(run: FinishedRun) -> dict[str, str | bytes]:
 def format_portable_recipe(recipe: Recipe) -> str:
     """Return a recipe as YAML without the keys that were added since version 0.1.0 and have their default value.
 
-    An earlier version refuses a recipe with a key that it does not know, also one that changes nothing.
+    An earlier version refuses a recipe with a key that it does not know, also one that changes nothing. The path of the
+    images stays behind, that of published ones too: it is no part of their digest.
     """
     tree = recipe.model_dump(mode="json")
-    for name, section in recipe.model_dump(mode="json").items():
+    tree["data"]["root"] = None
+    for name, section in list(tree.items()):
         if isinstance(section, dict):
             tree[name] = {key: value for key, value in section.items() if not _is_default_late(f"{name}.{key}", value)}
         elif _is_default_late(name, section):
@@ -130,6 +175,17 @@ def forget_image_root(recipe: Recipe) -> Recipe:
     if recipe.data.root is None or not has_own_images(recipe):
         return recipe
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": None})})
+
+
+def forget_failed_root(failure: FailedRun) -> FailedRun:
+    """Return the failed run without the path of its images; one whose own code is gone stays as it is."""
+    recipe = forget_image_root(failure.recipe)
+    if recipe is failure.recipe:
+        return failure
+    try:
+        return replace(failure, recipe=recipe, digest=recipe.compute_digest(), group=recipe.compute_group())
+    except UserError:
+        return failure
 
 
 def has_own_images(recipe: Recipe) -> bool:

@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"track"},
     {"runs"},
     {"run", "result_files"},
-    {"result_checks", "result_merging"},
+    {"result_checks"},
     {"trained"},
     {"interpret"},
     {"jobs"},

@@ -9,6 +9,7 @@ import pytest
 
 from attncli import recipe
 from attncli.analysis.compare import compare_variants
+from attncli.analysis.result_merging import merge_results, rename_failed_groups
 from attncli.errors import UserError
 from attncli.literature import published
 from attncli.recipe import Recipe, parse_yaml
@@ -18,9 +19,11 @@ from attncli.result_files import (
     extract_results,
     format_portable_recipe,
     imported_results,
+    read_failures_of_results,
 )
-from attncli.result_merging import merge_results, rename_failed_groups
-from attncli.runs import RECIPE, FailedRun, read_folder_runs
+from attncli.runs import RECIPE, FailedRun, FinishedRun, read_folder_runs
+from attncli.track.provenance import DatasetInfo, begin_provenance, end_provenance
+from tests.analysis.case import finished
 from tests.claims.case import claims_file, pairs, run
 from tests.commands.line import line, refused
 from tests.earlier_versions.test_runs_stay_readable import unpack_earlier_runs
@@ -125,6 +128,70 @@ def test_runs_of_others_are_paired_with_ones_own(tmp_path: Path, monkeypatch: py
     assert not list((tmp_path / "runs").glob("compare-*.png"))
     line("compare", "--with", "theirs.zip", "--plot")
     assert len(list((tmp_path / "runs").glob("compare-*.png"))) == 1
+
+
+def test_trainings_under_other_conditions_are_other_runs() -> None:
+    """Their plain networks stay the pairs of their mechanisms, though one has trained these recipes with another torch.
+
+    Of two files the order changes no figure.
+    """
+    runs = [finished(attn, seed) for attn in ("none", "eca") for seed in (0, 1, 2)]
+    theirs = [
+        [
+            replace(run, is_imported=True, result=replace(run.result, machine={"torch": torch}, test_top1=top1))
+            for run in runs
+        ]
+        for torch, top1 in (("2.16.0", 0.91), ("2.17.0", 0.92))
+    ]
+
+    def list_pairs(own: list[FinishedRun], *files: list[FinishedRun]) -> set[tuple[str, str, int, int]]:
+        rows = compare_variants(merge_results(own, [run for file in files for run in file], must_match=False))
+        return {(row.recipe, row.attn, row.accuracy.n, row.difference.n) for row in rows if row.difference is not None}
+
+    assert list_pairs(runs[:3], theirs[0]) == {("torch=2.16", "eca", 3, 3)}
+    assert list_pairs([], *theirs) == list_pairs([], *reversed(theirs)) == {
+        ("torch=2.16", "eca", 3, 3), ("torch=2.17", "eca", 3, 3)
+    }  # fmt: skip
+    unknown = [replace(run, result=replace(run.result, machine={})) for run in runs]
+    assert len(merge_results(unknown, theirs[0], must_match=False)) == len(runs)  # what both say is the same
+
+
+def test_the_path_of_published_images_stays_behind(tmp_path: Path) -> None:
+    """Neither the recipe nor the provenance has it, and the digest is the same without it."""
+    write_runs(tmp_path / "runs", "none", (0.9,), data__name="cifar10", data__root=str(tmp_path / "images"))
+    [run] = read_folder_runs(tmp_path / "runs")
+    facts = DatasetInfo(
+        name="cifar10", digest="d", source=str(tmp_path / "images"), classes=(), size=(32, 32), train=1, val=0, test=1
+    )
+    end_provenance(run.folder, begin_provenance(run.folder, run.recipe, facts, {}), "FINISHED")
+    file = write_file(tmp_path / "runs", tmp_path / "a.results")
+    with zipfile.ZipFile(file) as archive:
+        assert not [name for name in archive.namelist() if str(tmp_path).encode() in archive.read(name)]
+    with imported_results([file]) as [there]:
+        assert (there.digest, there.recipe.data.root) == (run.digest, None)
+
+
+def test_a_failed_seed_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variant is not judged elsewhere either; the path of the images stays behind, and strangers are not told."""
+    monkeypatch.chdir(tmp_path)
+    keys = {"data__name": "folder", "data__root": str(tmp_path / "flowers")}
+    write_runs(tmp_path / "theirs", "none", (0.90, 0.90, 0.90, 0.91), **keys)
+    write_runs(tmp_path / "theirs", "eca", (0.96, 0.961, 0.96), **keys)
+    runs = list(read_folder_runs(tmp_path / "theirs"))
+    failed_recipes = [
+        next(run.recipe for run in runs if run.result.attn == "eca").model_copy(update={"seed": 3}),
+        Recipe.model_validate({"model": {"attn": "se"}}),
+    ]
+    failures = [
+        FailedRun(recipe=r, digest=r.compute_digest(), group=r.compute_group(), data_digest="d" * 64)
+        for r in failed_recipes
+    ]
+    export_results(runs, tmp_path / "theirs.results", failures=failures)
+    assert str(tmp_path) not in zipfile.ZipFile("theirs.results").read(RESULTS_INFO).decode()
+    assert [f.recipe.model.attn for f in read_failures_of_results([Path("theirs.results")])] == ["eca"]
+    rows = line("compare", "--alone", "--with", "theirs.results", "--json").json()
+    [eca] = [row for row in rows if row["attn"] == "eca"]
+    assert (eca["n"], eca["failed_seeds"], eca["verdict"][:10]) == (3, [3], "not judged")
 
 
 def test_images_keep_the_name_of_ones_own_folder(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any
 
-from attncli.analysis.image_error import NORMAL_QUANTILE, DisagreementTest
+from attncli.analysis import stats
+from attncli.analysis.image_error import DisagreementTest
 from attncli.analysis.simultaneous import SimultaneousEstimate
 from attncli.analysis.stats import MeanEstimate
 
@@ -75,10 +77,15 @@ class ComparisonRow:
 
     @property
     def reach_with_images(self) -> float | None:
-        """Half the interval of the difference if the test images were drawn again too, or None if it is unknown."""
+        """Half the interval of the difference if the test images were drawn again too, or None if it is unknown.
+
+        It holds for all variants of the table together, as that of the seeds does: for the images by Bonferroni.
+        """
         if self.joint is None or self.joint.high is None or self.image_error is None:
             return None
-        return math.hypot(self.joint.high - self.joint.mean, NORMAL_QUANTILE * self.image_error)
+        quantile = NormalDist().inv_cdf(1 - (self.level or stats.ALPHA) / (2 * self.family))
+        reach = math.hypot(self.joint.high - self.joint.mean, quantile * self.image_error)
+        return reach if math.isfinite(reach) else None
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values for JSON and CSV, the two estimates flat; of folds the seeds, each once."""

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-NORMAL_QUANTILE = 1.959964  # of the 95 % interval over test images, of which there are many
-
 
 @dataclass(frozen=True, kw_only=True)
 class DisagreementTest:

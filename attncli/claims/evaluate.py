@@ -5,11 +5,12 @@ two things, has a - b + t and b + t - a. The comparison holds if every slack is 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from attncli.claims.language import (
     ACCURACY,
+    EXACT,
     BinaryOperation,
     ComparisonLink,
     Expression,
@@ -17,6 +18,7 @@ from attncli.claims.language import (
     Negation,
     Number,
     Quantity,
+    iterate_quantities,
 )
 
 Lookup = Callable[[Quantity], float]
@@ -88,6 +90,37 @@ def _read_interval(left_side: Expression, link: ComparisonLink) -> _Interval | N
 def _list_choices(tree: Expression, name: str) -> tuple[Expression, ...]:
     """Return what a function of this name chooses from, or the expression itself if it is no such function."""
     return tree.arguments if isinstance(tree, FunctionCall) and tree.name == name else (tree,)
+
+
+def find_biased_functions(left_side: Expression, link: ComparisonLink) -> list[FunctionCall]:
+    """Return the functions of measured quantities that `compute_slacks` does not take apart.
+
+    `abs(a - b) > t` is true of equal networks whose figures have enough noise, and `max(a, b) > c` of equal ones.
+    """
+    if (interval := _read_interval(left_side, link)) is not None:
+        trees: tuple[Expression, ...] = (interval.value, interval.centre, interval.tolerance)
+    else:
+        is_greater = link.sign in (">", ">=")
+        right_choices = _list_choices(link.right, "max" if is_greater else "min")
+        trees = (*_list_choices(left_side, "min" if is_greater else "max"), *right_choices)
+    return [function for tree in trees for function in _iterate_functions(tree) if _is_measured(function)]
+
+
+def _iterate_functions(tree: Expression) -> Iterator[FunctionCall]:
+    """Yield the functions of an expression, the outer ones first."""
+    if isinstance(tree, FunctionCall):
+        yield tree
+        for argument in tree.arguments:
+            yield from _iterate_functions(argument)
+    elif isinstance(tree, Negation):
+        yield from _iterate_functions(tree.of)
+    elif isinstance(tree, BinaryOperation):
+        yield from _iterate_functions(tree.left)
+        yield from _iterate_functions(tree.right)
+
+
+def _is_measured(tree: Expression) -> bool:
+    return any(quantity.name not in EXACT for quantity in iterate_quantities(tree))
 
 
 def holds_exactly(left_side: Expression, link: ComparisonLink, lookup: Lookup) -> bool:

@@ -7,10 +7,10 @@ from functools import cached_property
 from attncli import backbones
 from attncli.analysis.count_cache import CountCache
 from attncli.analysis.network_key import RunIndex, index_runs
+from attncli.analysis.result_merging import merge_results, rename_failed_groups
 from attncli.claims.throughput import SpeedStore
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
-from attncli.result_merging import merge_results, rename_failed_groups
 from attncli.runs import FailedRun, FinishedRun, RunStore, read_failed_runs, read_finished_runs
 
 
@@ -71,21 +71,27 @@ def gather_evidence(
 
 
 def add_runs_of_others(
-    evidence: Evidence, others: Sequence[FinishedRun], *, folder_is: str | None, must_match: bool
+    evidence: Evidence,
+    others: Sequence[FinishedRun],
+    failures: Sequence[FailedRun] = (),
+    *,
+    folder_is: str | None,
+    must_match: bool,
 ) -> Evidence:
     """Return the evidence with the runs of others too.
 
     Args:
         evidence: What was gathered here.
         others: Runs of `attncli.result_files.imported_results`.
+        failures: Those of `attncli.result_files.read_failures_of_results`.
         folder_is: The dataset whose images the others' runs on `folder` used, if their file does not say it.
         must_match: Whether it is an error if no run of others can be paired with one here.
 
     Raises:
-        UserError: As `attncli.result_merging.merge_results`.
+        UserError: As `attncli.analysis.result_merging.merge_results`.
     """
     merged_runs = merge_results(evidence.runs, _name_dataset(others, folder_is), must_match=must_match)
-    return replace(evidence, runs=merged_runs, failures=rename_failed_groups(evidence.failures, others))
+    return replace(evidence, runs=merged_runs, failures=[*rename_failed_groups(evidence.failures, others), *failures])
 
 
 def _name_dataset(runs: Sequence[FinishedRun], folder_is: str | None) -> Sequence[FinishedRun]:

@@ -8,6 +8,7 @@ from attncli import attention, backbones, validation
 from attncli.analysis.network_key import ImageSpec
 from attncli.attention import NONE
 from attncli.claims import language
+from attncli.claims.evaluate import find_biased_functions
 from attncli.claims.language import ACCURACY, EXACT, SPEED, LanguageError, NetworkExpression, Quantity
 from attncli.dataset_catalog import find_properties
 from attncli.errors import UserError, suggest_name
@@ -28,6 +29,13 @@ def validate_claim_tree(tree: language.ClaimTree) -> None:
         _check_settings(quantity)
     for left_side, link in tree.link_pairs():
         _check_comparison(link, [q for side in (left_side, link) for q in language.iterate_quantities(side)])
+        for function in find_biased_functions(left_side, link):
+            effect = "smaller" if function.name == "min" else "larger"
+            raise LanguageError(
+                function.at,
+                f"{function.name} of measured figures, which noise alone makes {effect}",
+                "allowed: abs(a - b) < t, a > max(b, c), a < min(b, c), min(a, b) > c, max(a, b) < c",
+            )
 
 
 def _check_settings(quantity: Quantity) -> None:

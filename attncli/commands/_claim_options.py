@@ -49,5 +49,5 @@ def add_results_of_others(
         return evidence
     if alone:
         evidence = replace(evidence, runs=(), failures=())
-    others = open_results_of_others(with_files, shipped)
-    return add_runs_of_others(evidence, others, folder_is=folder_is, must_match=not shipped)
+    others, failures = open_results_of_others(with_files, shipped)
+    return add_runs_of_others(evidence, others, failures, folder_is=folder_is, must_match=not shipped)

@@ -14,7 +14,7 @@ from attncli.errors import UserError, quote_word, suggest_name
 from attncli.system.files import expand_user_path
 
 if TYPE_CHECKING:
-    from attncli.runs import FinishedRun
+    from attncli.runs import FailedRun, FinishedRun
 
 
 def make_runs_option(help_text: str, *, may_be_new: bool = False) -> Callable[[F], F]:
@@ -110,18 +110,21 @@ def results_of_others_options(command: F) -> F:
     return apply_options(_RESULTS_OF_OTHERS, command)
 
 
-def open_results_of_others(with_files: Sequence[Path], shipped: Sequence[str]) -> "list[FinishedRun]":
-    """Return the runs of files and of shipped results; their folders last until the command ends.
+def open_results_of_others(
+    with_files: Sequence[Path], shipped: Sequence[str]
+) -> "tuple[list[FinishedRun], list[FailedRun]]":
+    """Return the finished and the failed runs of files and of shipped results; folders last until the command ends.
 
     Of runs that this version cannot read, a line on stderr says how many there are, and why.
 
     Raises UserError for a file that is none of results, or an unknown name.
     """
     from attncli.recipe.library import find_shipped_results
-    from attncli.result_files import imported_results
+    from attncli.result_files import imported_results, read_failures_of_results
 
     files = [*with_files, *map(find_shipped_results, shipped)]
-    return click.get_current_context().with_resource(imported_results(files, echo_note))
+    finished_runs = click.get_current_context().with_resource(imported_results(files, echo_note))
+    return finished_runs, read_failures_of_results(files, echo_note)
 
 
 def refuse_alone_without_results(alone: bool, with_files: Sequence[Path], shipped: Sequence[str]) -> None:

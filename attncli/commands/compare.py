@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--spread",
     type=click.Choice(["ci", "sd"]),
-    help="After ±: half the 95 % interval, or the standard deviation  [default: ci, sd in latex]",
+    help="After ±: half the interval, or the standard deviation  [default: ci, sd in latex]",
 )
 @click.option(
     "--sort", type=click.Choice(["top1", "attention", "params", "macs", "latency"]), help="Order of the rows."
@@ -183,10 +183,11 @@ def _add_results_of_others(
 
     Raises UserError if no run of the files can be paired with one here.
     """
-    from attncli.result_merging import merge_results, rename_failed_groups
+    from attncli.analysis.result_merging import merge_results, rename_failed_groups
 
-    others = open_results_of_others(with_files, shipped)
-    return merge_results(finished_runs, others, must_match=not shipped), rename_failed_groups(failed_runs, others)
+    others, failures = open_results_of_others(with_files, shipped)
+    merged_runs = merge_results(finished_runs, others, must_match=not shipped)
+    return merged_runs, [*rename_failed_groups(failed_runs, others), *failures]
 
 
 def _choose_paper_columns(

@@ -141,7 +141,7 @@ def command(
     axes = {"attn": mechanisms, "dataset": dataset, "backbone": backbone, "seeds": seeds}
     axes = {name: values for name, values in axes.items() if values is not None}
     overrides = (*_list_shortcut_overrides(options), *resolve_run_weights(overrides, runs))
-    others = open_results_of_others(with_files, shipped) if with_files or shipped else []
+    others = open_results_of_others(with_files, shipped)[0] if with_files or shipped else []
 
     def plan_runs() -> "SweepPlan":
         plan = plan_sweep(source, runs=runs, overrides=overrides, axes=axes)

@@ -18,11 +18,11 @@ from attncli.report.table import MISSING, WIDTH, Column
 from attncli.system.terminal import fill_text
 
 NOTE = (
-    "counted: exact. timed: median over rounds in turn with its 95 % interval. trained: difference in points with its "
-    "95 % interval for this claim alone, paired over n seeds (n 2/3: of three, others failed or are missing); p, which "
-    "decides, is corrected for all claims that runs could test (Holm). "
-    "* a remark, such as another dataset, network or schedule than the claim's: `attncli claims ID -v`. "
-    "DIR: the folder that holds images that attncli cannot download."
+    "counted: exact. timed: median over rounds in turn with its 95 % interval, in one process; the next may differ "
+    "by one or two percent. trained: difference in points with its 95 % interval for this claim alone, paired over n "
+    "seeds (n 2/3: of three, others failed or are missing); p, which decides, is corrected for all claims that runs "
+    "could test (Holm). * a remark, such as another dataset, network or schedule than the claim's: `attncli claims "
+    "ID -v`. DIR: the folder that holds images that attncli cannot download."
 )
 PLURALS = {
     "holds": "hold", "holds (direction)": "hold (direction)", "carries over": "carry over", "fails": "fail",

@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Literal
 
 from attncli import attention
 from attncli.analysis import stats
@@ -14,23 +13,11 @@ from attncli.errors import UserError
 from attncli.quantities import format_quantity
 from attncli.records import describe_nonfinite
 from attncli.report import table
+from attncli.report.comparison_note import Spread, describe_spread, explain_columns
 from attncli.report.table import HOST_MARK, MISSING, WIDTH, Column
 from attncli.runs import FailedRun, FinishedRun
 from attncli.system.terminal import fill_text
 from attncli.track.tags import format_mechanism, name_images
-
-Spread = Literal["ci", "sd"]  # what stands after ±
-SPREAD_TEXTS: dict[Spread, str] = {
-    "ci": "half the 95 % interval; those of differences hold for all variants of a table together",
-    "sd": "the standard deviation over the seeds",
-}
-_NOTE = (
-    "top-1: mean over n seeds, in percent; n 2/3: 2 of 3 seeds, the others failed or are missing. diff: to the plain "
-    "network, seed by seed, in points (over the seeds in brackets, if those are fewer than n). After ±: {spread}. p: "
-    "corrected for all variants of a table. params, MACs: overhead in percent. train, infer: images/s over the plain "
-    "network's. All variants have the recipe of the plain network: nothing is tuned for any of them. `attncli help "
-    "statistics` explains the verdicts."
-)
 
 
 def render_comparison(
@@ -52,7 +39,7 @@ def render_comparison(
     Raises:
         UserError: Another format.
     """
-    columns, note = columns or COLUMNS, explain_columns(spread)
+    columns, note = columns or COLUMNS, explain_columns(rows, spread)
     groups = group_comparison_rows(rows)
     if format_ == "table":
         return "\n\n".join(
@@ -75,7 +62,7 @@ def _render_latex(
     title: str, rows: Sequence[ComparisonRow], columns: Sequence[Column[ComparisonRow]], spread: Spread
 ) -> str:
     seeds = _list_unequal_seeds(columns, rows)
-    comment = "; ".join([title, f"after ±: {SPREAD_TEXTS[spread]}", *([seeds] if seeds else [])])
+    comment = "; ".join([title, f"after ±: {describe_spread(rows, spread)}", *([seeds] if seeds else [])])
     return table.render_latex_table(columns, rows, comment=comment)
 
 
@@ -85,11 +72,6 @@ def _list_unequal_seeds(columns: Sequence[Column[ComparisonRow]], rows: Sequence
     if len(set(counts)) == 1 or any(column.heading == "n" for column in columns):
         return ""
     return f"seeds: {', '.join(f'{row.variant} {count}' for row, count in zip(rows, counts, strict=True))}"
-
-
-def explain_columns(spread: Spread = "ci") -> str:
-    """Return the text below a comparison: what its columns mean, and what stands after ±."""
-    return _NOTE.format(spread=SPREAD_TEXTS[spread])
 
 
 def group_comparison_rows(rows: Sequence[ComparisonRow]) -> list[tuple[str, list[ComparisonRow]]]:

@@ -8,7 +8,6 @@ from attncli.analysis.stats import MeanEstimate
 from attncli.attention import NONE
 from attncli.errors import unknown_name_error
 from attncli.report.comparison import (
-    Spread,
     format_difference,
     format_half_interval,
     format_overhead,
@@ -17,6 +16,7 @@ from attncli.report.comparison import (
     format_seed_count,
     format_top1,
 )
+from attncli.report.comparison_note import Spread
 from attncli.report.table import MISSING, Column
 
 NAME_COLUMN = "attention"  # a row without it is a figure of no one knows what

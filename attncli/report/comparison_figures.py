@@ -117,9 +117,9 @@ def _draw_difference(axes: Axes, y: int, row: ComparisonRow, difference: MeanEst
     joint = row.joint
     if joint is not None and joint.low is not None and joint.high is not None and math.isfinite(joint.high):
         axes.plot([100 * joint.low, 100 * joint.high], [y, y], color=colour, linewidth=2.2)
-    text = comparison.format_difference(row)
+    text, kind = comparison.format_difference(row), "fold" if row.folds else "seed"
     (point,) = axes.plot([100 * difference.mean], [y], "o", color=colour, markersize=7, zorder=3)
-    add_tooltip(point, f"{row.variant}: {text} points over {format_quantity(difference.n, 'seed')}; {row.verdict}")
+    add_tooltip(point, f"{row.variant}: {text} points over {format_quantity(difference.n, kind)}; {row.verdict}")
     axes.annotate(
         text.partition(" ±")[0], (1, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
         va="center", annotation_clip=False,

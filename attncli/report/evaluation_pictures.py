@@ -194,10 +194,11 @@ def draw_class_accuracy(evaluation: Evaluation, classes: Sequence[str], path: Pa
 def make_class_accuracy(evaluation: Evaluation, classes: Sequence[str], title: str = "") -> Canvas:
     """Return the picture of each class's accuracy, the worst at the bottom, with the class that it is mistaken for.
 
-    If there are more than MOST_BARS classes, the worst and the best are shown. Arguments as in `make_confusion`.
+    If there are more than MOST_BARS classes, the worst and the best are shown. A class without images has no accuracy
+    and no bar. Arguments as in `make_confusion`.
     """
     counts, class_sizes = evaluation.confusion, evaluation.count_images_by_class()
-    accuracies = [(100 * row[i] / (class_sizes[i] or 1), i) for i, row in enumerate(counts)]
+    accuracies = [(100 * row[i] / class_sizes[i], i) for i, row in enumerate(counts) if class_sizes[i]]
     accuracies.sort(key=lambda accuracy: (-accuracy[0], accuracy[1]))
     shown = accuracies if len(accuracies) <= MOST_BARS else accuracies[: MOST_BARS // 2] + accuracies[-MOST_BARS // 2 :]
     names = [shorten_class_name(classes[i]) for _, i in shown]
@@ -214,7 +215,7 @@ def make_class_accuracy(evaluation: Evaluation, classes: Sequence[str], title: s
         canvas.write(name, left - 0.6 * GAP, y, NAME_POINTS, anchor="rm")
         canvas.write(label, right + 0.6 * GAP, y, NAME_POINTS)
     _draw_dashed_line(canvas, left + evaluation.top1 * (right - left), top, bottom)
-    note = "" if len(shown) == len(accuracies) else f", {len(shown)} of {len(accuracies)} classes"
+    note = "" if len(shown) == len(counts) else f", {len(shown)} of {len(counts)} classes"
     panel_title = f"{evaluation.split} accuracy by class, %{note} (dashed: all, {evaluation.top1:.2%})"
     _write_header(canvas, title, panel_title, left, top)
     return canvas
@@ -241,7 +242,7 @@ def _draw_dashed_line(canvas: Canvas, x: float, top: float, bottom: float) -> No
 def _label_class(value: float, row: Sequence[int], images: int, i: int, classes: Sequence[str]) -> str:
     """Return the accuracy (%) of class i and the class that it is most often mistaken for; `images` are in class i."""
     mistakes, other = max(((c, j) for j, c in enumerate(row) if j != i), default=(0, i))
-    return f"{value:.1f}" + (f"   {100 * mistakes / (images or 1):.1f} as {classes[other]}" if mistakes else "")
+    return f"{value:.1f}" + (f"   {100 * mistakes / images:.1f} as {classes[other]}" if mistakes else "")
 
 
 def shorten_class_name(name: str) -> str:

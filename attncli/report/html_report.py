@@ -13,7 +13,7 @@ from markupsafe import Markup
 from attncli.analysis.comparison_row import ComparisonRow
 from attncli.analysis.deviation import PublishedFigure
 from attncli.claims.verdict import OUTCOMES, ClaimVerdict
-from attncli.report import claims, comparison, comparison_figures, published_tables
+from attncli.report import claims, comparison, comparison_figures, comparison_note, published_tables
 from attncli.report.column_layout import split_name
 from attncli.report.comparison_figures import RunEpochs
 
@@ -72,7 +72,7 @@ def render_html(report_data: ReportData) -> str:
             outcome_counts=_count_outcomes(report_data.verdicts),
             claim_groups=_group_by_card(report_data.verdicts),
             comparison_columns=[*comparison.COLUMNS, comparison.VERDICT],
-            comparison_note=comparison.explain_columns(),
+            comparison_note=comparison_note.explain_columns(report_data.rows),
             format_verdict_figures=claims.format_verdict_figures,
             list_verdict_lines=claims.list_verdict_lines,
             claims_note=claims.NOTE,
@@ -122,8 +122,9 @@ def choose_captions(rows: Sequence[ComparisonRow]) -> tuple[str, str, str]:
     if all(row.accuracy.n == 1 for row in rows):
         return ONE_SEED, ONE_SEED, ONE_SEED
     has_pairs = any(row.difference is not None and row.difference.n > 1 for row in rows)
+    confidence = comparison_note.format_confidence(rows)
     return (
-        "paired seed by seed, with its 95 % interval" if has_pairs else ONE_SEED,
+        f"paired seed by seed; {confidence} intervals, for all variants together" if has_pairs else ONE_SEED,
         "mean over seeds with its 95 % interval",
         "mean over seeds, and from the worst to the best seed",
     )

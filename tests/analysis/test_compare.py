@@ -1,8 +1,10 @@
 """The comparison: which runs are compared, and that the verdict never says more than the seeds do."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -318,6 +320,18 @@ def test_one_seed_has_mcnemar(tmp_path):
     eca = row(compare_variants([replace(run, folder=Path(run.result.folder)) for run in runs]), "eca")
     assert (eca.disagreement.won, eca.disagreement.lost, eca.disagreement.p) == (3, 0, 0.25)
     assert eca.to_json_dict()["mcnemar_p"] == 0.25
+
+
+@pytest.mark.parametrize("attns", [("eca",), ("eca", "se", "cbam", "ca", "gct", "bam")])
+def test_the_reach_with_other_images_holds_for_all_variants(attns):
+    """With images that matter much more than seeds, it covers the normal errors of all variants at once."""
+    runs = [finished(attn, s, 0.9 + 0.001 * s * (1 + (attn == "eca"))) for attn in ("none", *attns) for s in range(4)]
+    found = [replace(r, image_error=0.5) for r in compare_variants(runs) if r.joint is not None]
+    quantiles = [r.reach_with_images / 0.5 for r in found]
+    inside = math.prod(1 - 2 * NormalDist().cdf(-q) for q in quantiles)
+    assert inside > 1 - max(r.level for r in found) - 0.002
+    endless = replace(found[0], joint=replace(found[0].joint, low=-math.inf, high=math.inf))
+    assert endless.reach_with_images is None  # a level that no simulated draw reaches
 
 
 def test_costs_are_the_medians():

@@ -139,6 +139,25 @@ def test_sizes_and_largest_are_taken_after_the_noise(tmp_path):
     assert most.p == pytest.approx(both.p)
 
 
+@pytest.mark.parametrize(
+    "check",
+    [
+        f"abs({ECA} - {PLAIN}) > 0.3 %",
+        f"max({ECA}, {PLAIN}) > {PLAIN}",
+        f"{PLAIN} < max({ECA}, {PLAIN})",
+        f"min({ECA}, {PLAIN}) < {PLAIN}",
+        f"2 * max({ECA}, {PLAIN}) < 2 * {PLAIN} + 1 %",
+        f"abs({ECA} - {PLAIN}) / 2 < 0.3 %",
+        f"{ECA} > max({PLAIN}, 1 %) > {PLAIN}",
+        "abs(latency(resnet20 + eca) - latency(resnet20)) > 0.01",
+    ],
+)
+def test_functions_that_noise_alone_fulfils_are_refused(tmp_path, check):
+    """Equal networks of enough noise have large differences, and the larger of two is above both on average."""
+    with pytest.raises(UserError, match="noise alone makes"):
+        claim_files.read_claim_files([claims_file(tmp_path, check)])
+
+
 def test_one_seed_decides_nothing(tmp_path):
     """Whatever the difference."""
     pairs(tmp_path / "runs", "eca", [0.99], [0.10])

@@ -1,8 +1,12 @@
 """Facts of the comparison's table: it fits a terminal, and says what the rows say."""
 
 import json
+import re
 from dataclasses import replace
 
+import pytest
+
+from attncli.analysis import stats
 from attncli.analysis.compare import compare_variants
 from attncli.report import comparison
 from tests.analysis.case import BASELINE, finished, finished_pairs
@@ -31,6 +35,35 @@ def test_one_seed_has_no_interval():
     [line] = [t for t in comparison.render_comparison(rows()).splitlines() if t.strip().startswith("eca ")]
     assert "±" not in line
     assert line.split()[1:5] == ["1/5", "89.00", "-1.00", "-"]
+
+
+@pytest.mark.parametrize("planned", [None, 3, 8])
+def test_the_text_tells_the_confidence_of_the_intervals(planned):
+    """A late look, and one without a plan, has a stricter level than 5 %, so its interval is longer than that of 95 %.
+
+    The interval of a single variant is Student's.
+    """
+    gains = [0.010, 0.012, 0.009, 0.011, 0.008, 0.013, 0.010, 0.009]
+    runs = finished_pairs("eca", [0.8 + gain for gain in gains], [0.8] * 8)
+    runs = [replace(run, result=replace(run.result, planned_seeds=planned)) for run in runs]
+    text = " ".join(comparison.render_comparison(compare_variants(runs)).split())
+    half = float(re.search(r"\+1\.\d+ ±(\d\.\d+)", text)[1])
+    confidence = float(re.search(r"differences are of ([\d.]+) %", text)[1])
+    expected = stats.estimate_mean([100 * gain for gain in gains], level=confidence / 100)
+    assert half == pytest.approx(expected.high - expected.mean, abs=0.006)
+
+
+def test_what_a_row_counts_is_named():
+    """Runs of folds are several to a seed: n counts them, not seeds."""
+    runs = [
+        finished(attn, seed, 0.9 + 0.01 * fold, data__folds=3, data__fold=fold)
+        for attn in ("none", "eca")
+        for seed in (0, 1)
+        for fold in range(3)
+    ]
+    text = comparison.render_comparison(compare_variants(runs))
+    assert [line.split()[1] for line in text.splitlines() if line.strip().startswith("eca ")] == ["6"]
+    assert ("n folds" in text, "n seeds" in text) == (True, False)
 
 
 def test_costs():

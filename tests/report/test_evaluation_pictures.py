@@ -93,6 +93,16 @@ def test_images_without_a_finite_loss_are_in_their_class() -> None:
     assert "25.0   25.0 as cat" in texts
 
 
+def test_a_class_without_images_has_no_accuracy() -> None:
+    """It is not drawn as one of which every image is wrong."""
+    counts = [[3, 1, 0], [0, 4, 0], [0, 0, 0]]
+    canvas = make_class_accuracy(replace(evaluation(), confusion=counts), ["cat", "dog", "emu"])
+    texts = [text for text, _ in canvas.texts]
+    assert {"cat", "dog"} <= {*texts}
+    assert "emu" not in texts
+    assert any("2 of 3 classes" in text for text in texts)
+
+
 def test_few_mistakes_look_few() -> None:
     """The colours reach to 10 % of a class at least, so a nearly perfect network has a pale picture."""
     good = Evaluation(

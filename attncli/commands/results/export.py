@@ -6,7 +6,12 @@ import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
 from attncli.commands._output import echo_json, json_option
-from attncli.commands._run_options import folder_is_option, read_folder_runs_and_warn, runs_option
+from attncli.commands._run_options import (
+    folder_is_option,
+    read_folder_runs_and_warn,
+    runs_option,
+    warn_of_unreadable_runs,
+)
 from attncli.commands._value_types import NAMES, SEEDS
 from attncli.dataset_catalog import find_properties, list_datasets
 from attncli.errors import unknown_name_error
@@ -36,7 +41,7 @@ def command(
 ) -> None:
     """Write the finished runs to FILE: recipes, results, curves, provenance and predictions, no weights or images.
 
-    Paths of images and the name of the machine stay behind.
+    Seeds of them that failed are named too. Paths of images and the name of the machine stay behind.
 
     More in `attncli help trained-networks`.
 
@@ -47,6 +52,7 @@ def command(
     """
     from attncli.analysis.run_filter import read_run_filter
     from attncli.result_files import export_results
+    from attncli.runs import read_failed_runs
 
     run_filter = read_run_filter(dataset=dataset, backbone=backbone, attn=attn)
     if folder_is is not None and find_properties(folder_is) is None:
@@ -59,7 +65,8 @@ def command(
         if run_filter.selects(run)
         and (seeds is None or run.recipe.seed in (range(seeds) if isinstance(seeds, int) else seeds))
     ]
-    count = export_results(chosen, file, folder_is=folder_is)
+    failures = read_failed_runs(runs, warn_of_unreadable_runs)
+    count = export_results(chosen, file, failures=failures, folder_is=folder_is)
     size = file.stat().st_size
     if as_json:
         return echo_json({"file": str(file), "runs": count, "bytes": size})

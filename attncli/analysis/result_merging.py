@@ -5,19 +5,25 @@ are compared in the form in which results travel (`attncli.result_files.drop_ima
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from attncli.analysis.conditions import UNKNOWN, describe_conditions, name_mechanism_code
 from attncli.errors import UserError
 from attncli.recipe import Model
-from attncli.result_files import drop_image_paths, forget_image_root, has_own_images
+from attncli.records import Result
+from attncli.result_files import drop_image_paths, forget_failed_root, forget_image_root, has_own_images
 from attncli.runs import FailedRun, FinishedRun
 
 
 def merge_results(
     own: Sequence[FinishedRun], others: Sequence[FinishedRun], *, must_match: bool = True
 ) -> list[FinishedRun]:
-    """Return one's own runs and those of others; a run that both have counts once, as one's own.
+    """Return one's own runs and those of others; a run that several have counts once: one's own, else the first.
+
+    It is the same run if the recipe, the images, the conditions (`attncli.analysis.conditions`) and the code are the
+    same. A training of the same recipe under other conditions is another run: it stands in another table.
 
     Own runs on images of the user that the others used too are returned without the path of the images, and with the
     others' name of the dataset, so that they are pairs. If the others have no name for them, both have the name of
@@ -36,22 +42,41 @@ def merge_results(
     folder_names = {run.result.data_digest: run.images for run in reversed(own) if has_own_images(run.recipe)}
     own = [_adopt_dataset(run, datasets, folder_names) for run in own]
     others = [replace(run, folder_name=folder_names.get(run.result.data_digest, "")) for run in others]
-    own_runs = {_make_run_key(run): run for run in own}
+    merged, by_key = [*own], _group_by_key(own)
     for run in others:
-        twin = own_runs.get(_make_run_key(run))
-        if twin is not None and twin.result.data_digest != run.result.data_digest:
+        same_recipe = by_key[_make_run_key(run)]
+        if any(not twin.is_imported and twin.result.data_digest != run.result.data_digest for twin in same_recipe):
             raise UserError(
                 f"run {run.digest} ({run.result.attn}, {run.dataset}) saw other images there than here",
                 "the datasets differ: `attncli data verify` checks one's own",
             )
+        if not any(_is_same_training(twin.result, run.result) for twin in same_recipe):
+            same_recipe.append(run)
+            merged.append(run)
     settings = {_make_settings_key(run) for run in own}
     if must_match and own and others and settings.isdisjoint(_make_settings_key(run) for run in others):
         raise UserError(
             "no run in the file has the images and recipe of a run here, so none can be paired",
             "`attncli ls runs` lists the recipes; --alone shows the file by itself",
         )
-    new_runs = {_make_run_key(run): run for run in others if _make_run_key(run) not in own_runs}
-    return [*own, *new_runs.values()]
+    return merged
+
+
+def _group_by_key(runs: Sequence[FinishedRun]) -> dict[tuple[str, str], list[FinishedRun]]:
+    by_key: dict[tuple[str, str], list[FinishedRun]] = defaultdict(list)
+    for run in runs:
+        by_key[_make_run_key(run)].append(run)
+    return by_key
+
+
+def _is_same_training(result: Result, other: Result) -> bool:
+    """Return whether two results of one recipe are of the same images, conditions and code, as far as both say it."""
+    pairs = [
+        (result.data_digest, other.data_digest),
+        (name_mechanism_code(result) or UNKNOWN, name_mechanism_code(other) or UNKNOWN),
+        *zip(describe_conditions(result).values(), describe_conditions(other).values(), strict=True),
+    ]
+    return all(own == theirs or UNKNOWN in (own, theirs) for own, theirs in pairs)
 
 
 def _adopt_dataset(run: FinishedRun, datasets: Mapping[str, str], folder_names: Mapping[str, str]) -> FinishedRun:
@@ -86,18 +111,7 @@ def rename_failed_groups(failures: Sequence[FailedRun], others: Sequence[Finishe
         others: Runs of `imported_results`.
     """
     data_digests = {run.result.data_digest for run in others}
-    return [_forget_failed_root(failure) if failure.data_digest in data_digests else failure for failure in failures]
-
-
-def _forget_failed_root(failure: FailedRun) -> FailedRun:
-    """Return the failed run without the path of its images; one whose own code is gone stays as it is."""
-    recipe = forget_image_root(failure.recipe)
-    if recipe is failure.recipe:
-        return failure
-    try:
-        return replace(failure, recipe=recipe, digest=recipe.compute_digest(), group=recipe.compute_group())
-    except UserError:
-        return failure
+    return [forget_failed_root(failure) if failure.data_digest in data_digests else failure for failure in failures]
 
 
 def _make_run_key(run: FinishedRun) -> tuple[str, str]:
