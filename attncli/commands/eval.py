@@ -12,7 +12,12 @@ from attncli.commands._device_option import device_option
 from attncli.commands._output import echo_json, echo_note, format_option, json_option
 from attncli.commands._recipe_options import refuse_unused_root
 from attncli.commands._result_stream import echo_result
-from attncli.commands._run_options import locate_run, read_folder_runs_and_warn, runs_option
+from attncli.commands._run_options import (
+    locate_run,
+    read_folder_runs_and_warn,
+    runs_option,
+    warn_of_unreadable_runs,
+)
 from attncli.commands._value_types import NAMES
 from attncli.errors import UserError, unknown_name_error
 from attncli.system.terminal import find_text_width
@@ -54,7 +59,8 @@ def command(
 
     Corruptions are those of CIFAR-10-C and ImageNet-C, computed on the fly: the same pixels for every run. Classes
     are matched by name. Several runs are compared as `attncli compare` does, paired seed by seed, by the mean over
-    the corruptions; with --format markdown or latex that is all. CSV and JSON have each run on each corruption.
+    the corruptions; with --format markdown or latex that is all. p values are corrected for the mechanisms that are
+    evaluated. CSV and JSON have each run on each corruption.
 
     More in `attncli help trained-networks`.
 
@@ -189,15 +195,18 @@ def _print_comparison(evaluated_runs: Sequence[EvaluatedRun], request: "Evaluati
     from attncli.analysis.compare import compare_variants
     from attncli.report.comparison import render_comparison
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns
-    from attncli.runs import read_folder_run
+    from attncli.runs import read_failed_runs, read_folder_run
     from attncli.trained.evaluate import replace_test_results
 
     by_digest = {
         run.digest: replace_test_results(run, evaluated.evaluations)
-        for evaluated in sorted(evaluated_runs, key=lambda evaluated: evaluated.trained.folder.name)
+        for evaluated in evaluated_runs
         if (run := read_folder_run(evaluated.trained.folder)) is not None
     }
-    rows, width = compare_variants(list(by_digest.values())), find_text_width()
+    places = dict.fromkeys(evaluated.trained.folder.absolute().parent for evaluated in evaluated_runs)
+    failures = [failed for place in places for failed in read_failed_runs(place, warn_of_unreadable_runs)]
+    rows = compare_variants([by_digest[digest] for digest in sorted(by_digest)], failures=failures)
+    width = find_text_width()
     if format_ == "latex":
         table = render_comparison(rows, format_, width, choose_columns(PAPER_COLUMNS, "sd"), "sd")
         return echo_result(f"% {request.describe()}\n{table}")

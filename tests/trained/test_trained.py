@@ -1,8 +1,11 @@
 """Trained networks leave: exported and loaded back, classifying files, evaluated elsewhere, fine-tuned."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,17 +13,19 @@ import torch
 from PIL import Image
 
 from attncli import data, model
+from attncli import recipe as recipes
 from attncli.analysis.compare import compare_variants
 from attncli.analysis.comparison_row import ComparisonRow
+from attncli.commands.eval import EvaluatedRun
 from attncli.errors import RunFailedError, UserError
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
-from attncli.records import Evaluation
+from attncli.records import RESULT, Evaluation, Status
 from attncli.report.contact_sheet import read_thumbnail
 from attncli.run import describe_dataset
 from attncli.runs import read_folder_runs
 from attncli.track.predictions import ImagePredictions, write_predictions
-from attncli.track.provenance import DatasetInfo, begin_provenance
+from attncli.track.provenance import DatasetInfo, begin_provenance, end_provenance
 from attncli.train.evaluation import evaluate_split
 from attncli.train.fine_tuning import FrozenBatchNorm, freeze_parts
 from attncli.train.parameter_groups import group_parameters
@@ -34,6 +39,7 @@ from attncli.trained.evaluate import (
     replace_test_results,
 )
 from attncli.trained.export import export_network, load_exported
+from attncli.trained.network import TrainedNetwork
 from attncli.trained.predict import list_image_files, predict_files
 from tests.claims.case import run
 from tests.commands.line import line, refused
@@ -251,6 +257,30 @@ def test_runs_are_compared_by_what_they_got_elsewhere(tmp_path: Path) -> None:
     assert once is not None
     assert (once.won, once.lost, once.images) == (1, 0, 10)
     assert compare(2).disagreement is None
+
+
+def test_a_variant_with_a_failed_seed_is_not_judged_elsewhere_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its other seeds are all better on the other images, but it does not always train."""
+    monkeypatch.chdir(tmp_path)
+    for attn, seed in itertools.product(("none", "eca"), range(4)):
+        recipe = run(Path("runs"), attn=attn, seed=seed, top1=0.5)
+        folder = Path("runs", recipe.compute_digest())
+        status: Status = "FAILED" if (attn, seed) == ("eca", 3) else "FINISHED"
+        end_provenance(folder, begin_provenance(folder, recipe, None, {}), status)
+    (folder / RESULT).unlink()
+
+    def evaluate_run(folder: Path, _: EvaluationRequest) -> EvaluatedRun:
+        recipe = recipes.read(folder / "recipe.yaml")
+        right = 500 + 3 * recipe.seed + (200 + recipe.seed if recipe.model.attn == "eca" else 0)
+        trained = SimpleNamespace(folder=folder, recipe=recipe)
+        return EvaluatedRun(cast(TrainedNetwork, trained), [make_evaluation([True] * right + [False] * (1000 - right))])
+
+    monkeypatch.setattr("attncli.commands.eval._evaluate_run", evaluate_run)
+    table = line("eval", "all", "--split", "val")
+    assert table.code == 0, table.err
+    assert "eca: not judged: 1 of 4 seeds failed" in table.out
 
 
 def test_a_network_of_another_device_is_evaluated_here() -> None:
