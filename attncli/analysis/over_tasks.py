@@ -94,7 +94,9 @@ def compare_over_tasks(
         )
     names = set.intersection(*(set(differences) for differences in tasks.values())) - failed_names
     if names <= {NONE}:
-        raise UserError(f"--over {','.join(over)}: no mechanism was trained in every task", "attncli sweep trains them")
+        raise UserError(
+            f"--over {','.join(over)}: no mechanism was trained in every task", "`attncli sweep` trains them"
+        )
     ranks = _rank_variants([{name: task[name] for name in names} for task in tasks.values()])
     mechanisms = dict(zip(name_variants(variants), (variant.any_run.result.attn for variant in variants), strict=True))
     summaries = [

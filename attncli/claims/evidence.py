@@ -11,7 +11,14 @@ from attncli.analysis.result_merging import merge_results, rename_failed_groups
 from attncli.claims.throughput import SpeedStore
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
-from attncli.runs import FailedRun, FinishedRun, RunStore, read_failed_runs, read_finished_runs
+from attncli.runs import (
+    FailedRun,
+    FinishedRun,
+    RunStore,
+    list_store_options,
+    read_failed_runs,
+    read_finished_runs,
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Evidence:
     report_claim: Callable[[str], None] = field(default=lambda _: None)  # the id of the claim that is being judged
     failures: Sequence[FailedRun] = ()
     planned_seeds: int | None = None  # before the first run, for runs that do not say so themselves
+    store_options: Sequence[str] = ()  # the words with which a command works on the same runs
 
     @cached_property
     def run_index(self) -> RunIndex:
@@ -67,6 +75,7 @@ def gather_evidence(
         report_claim=report_claim,
         failures=read_failed_runs(run_store.runs, report_unreadable),
         planned_seeds=planned_seeds,
+        store_options=list_store_options(run_store),
     )
 
 

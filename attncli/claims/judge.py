@@ -226,5 +226,6 @@ def _suggest_command(
     backbone = resolved.backbone if resolved.labels else None
     if decided_by == "timing":
         words = ["attncli", "claims", resolved.claim.id, *resolved.claim.file_option]
-        return shlex.join([*words, *(["--backbone", backbone] if backbone else []), "--measure"])
+        words += [*(["--backbone", backbone] if backbone else []), *evidence.store_options]
+        return shlex.join([*words, "--measure"])
     return suggest_training(resolved.claim, resolved.tree, backbone, parts, evidence)

@@ -12,6 +12,7 @@ from attncli.claims.language import ACCURACY, ClaimTree
 from attncli.claims.schedules import find_stand_in
 from attncli.claims.verdict import ClaimVerdict, ComparisonOutcome, TrainedOutcome
 from attncli.dataset_catalog import has_origin
+from attncli.errors import quote_word
 from attncli.runs import RECIPE, FinishedRun
 from attncli.track.tags import name_images
 
@@ -40,7 +41,7 @@ def suggest_training(
         evidence: The finished runs.
     """
     words = ["attncli", "claims", "run", claim.id, *claim.file_option]
-    words += ["--backbone", backbone] if backbone else []
+    words += [*(["--backbone", backbone] if backbone else []), *evidence.store_options]
     if recipe_file := _find_own_recipe(parts, evidence.runs):
         return shlex.join([*words, "--recipe", str(recipe_file)])
     accuracies = [q for q in language.iterate_quantities(tree) if q.name in ACCURACY]
@@ -76,7 +77,7 @@ def describe_unused_runs(verdicts: Sequence[ClaimVerdict], evidence: Evidence) -
         folder_option = " --folder-is NAME" if is_own else ""
         lines.append(
             f"{len(runs)} finished runs of {backbone} on {images} are not used: "
-            f"attncli claims --backbone {backbone}{folder_option}"
+            f"`attncli claims --backbone {quote_word(backbone)}{folder_option}`"
             + (" (NAME: the dataset whose images these are)" if is_own else "")
         )
     return lines

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from attncli.commands._run_options import choose_output_folder
+
 if TYPE_CHECKING:
     from attncli.analysis.comparison_row import ComparisonRow
     from attncli.analysis.over_tasks import TaskComparison
@@ -20,15 +22,16 @@ def draw_plots(
     filters: Sequence[str],
     format_: str,
 ) -> None:
-    """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of `experiments`.
+    """Draw one plot per dataset and backbone, and add it to the MLflow experiments of `experiments`.
 
-    A plot that shows the same already is left as it is.
+    It lies in the folder of runs, or in the current one without it. A plot that shows the same already stays as it is.
     """
     from attncli.report.drawn_plots import is_plot_current, make_plot_key, remember_plot
 
     for setting in dict.fromkeys((row.images, row.backbone) for row in rows):
         setting_rows = [row for row in rows if (row.images, row.backbone) == setting]
-        file = (run_store.runs / format_plot_name(*setting, cost, filters)).with_suffix(f".{format_}")
+        name = format_plot_name(*setting, cost, filters)
+        file = (choose_output_folder(run_store.runs) / name).with_suffix(f".{format_}")
         run_ids = {run_id for row in setting_rows for run_id in row.run_ids}
         shown_experiments = sorted({experiments[run_id] for run_id in run_ids & experiments.keys()})
         store = [run_store.resolve_address(), str(run_store.has_store())]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import click
 
 from attncli.commands._option_groups import F, apply_options
-from attncli.commands._value_types import JOBS
+from attncli.commands._value_types import JOBS, FiniteNumber
 
 EXECUTORS = ("local", "ray", "slurm")
 LOCAL = EXECUTORS[0]
@@ -25,7 +25,7 @@ _EXECUTOR = (
     click.option("--cpus", type=click.IntRange(1), metavar="N", help="Cores per run on a cluster  [default: 1]"),
     click.option(
         "--gpus",
-        type=click.FloatRange(0),
+        type=FiniteNumber(0),
         metavar="N",
         help="GPUs per run on a cluster; Ray takes 0.25 too  [default: on Ray 1 if there are GPUs, on Slurm 0]",
     ),

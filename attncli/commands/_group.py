@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from attncli.commands._printed_commands import complete_error
 from attncli.commands._words import OTHER_COMMANDS, refuse_repeated_options
 
 
@@ -50,6 +51,16 @@ class CommandFolder(click.Group):
         with (path if path.exists() else self.folder / name / "__init__.py").open(encoding="utf-8") as file:
             text = file.readline().partition(": ")[2].strip().strip('"')
         return text[:1].upper() + text[1:]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Invoke as click does; the commands in the hint of an error work on the runs of the command that failed."""
+        from attncli.errors import UserError
+
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            complete_error(error)
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from attncli.commands._option_groups import F
+from attncli.commands._printed_commands import complete_commands
 from attncli.commands._result_stream import echo_result, reserve_stdout
 from attncli.system.terminal import fill_text, find_terminal_width
 
@@ -62,8 +63,9 @@ def wrap_with_label(label: str, text: str) -> str:
 def echo_note(text: str) -> None:
     """Print a text on stderr; on a terminal in lines that fit it, and elsewhere, where programs read it, as it is.
 
-    What can be copied is not broken: see `fill_text`.
+    What can be copied is not broken: see `fill_text`. Commands in backquotes work on the runs of the command at hand.
     """
+    text = complete_commands(text)
     if sys.stderr.isatty():
         text = "\n".join(fill_text(line, find_terminal_width()) for line in text.splitlines())
     click.echo(text, err=True)

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from attncli.commands._completion import complete_datasets, complete_shipped_results
 from attncli.commands._option_groups import F, apply_options
 from attncli.commands._output import echo_note
+from attncli.commands._printed_commands import remember_store_option
 from attncli.errors import UserError, quote_word, suggest_name
 from attncli.system.files import expand_user_path
 
@@ -37,7 +38,11 @@ def make_runs_option(help_text: str, *, may_be_new: bool = False) -> Callable[[F
 
 def _expand_runs_path(context: click.Context, parameter: click.Parameter, runs: str) -> Path:
     """Return the folder of runs, ~ expanded. Raises UserError for a path that no folder can have."""
-    return Path(runs) if context.resilient_parsing else expand_user_path(runs, "--runs")
+    if context.resilient_parsing:
+        return Path(runs)
+    folder = expand_user_path(runs, "--runs")
+    remember_store_option(context, "runs", folder)
+    return folder
 
 
 def _check_runs_path(context: click.Context, parameter: click.Parameter, runs: str) -> Path:
@@ -54,10 +59,19 @@ def _check_runs_path(context: click.Context, parameter: click.Parameter, runs: s
     raise UserError(f"--runs {folder}: no such folder", suggestion or "`attncli run` makes it; this command only reads")
 
 
+def _keep_tracking_uri(context: click.Context, parameter: click.Parameter, uri: str | None) -> str | None:
+    """Return the address of the MLflow store as it was typed."""
+    remember_store_option(context, "tracking_uri", uri)
+    return uri
+
+
 runs_option = make_runs_option("Folder of the runs.")
 new_runs_option = make_runs_option("Folder of the runs.", may_be_new=True)
 _TRACKING = click.option(
-    "--tracking-uri", metavar="URI", help="MLflow store  [default: $MLFLOW_TRACKING_URI, else RUNS/mlflow.db]"
+    "--tracking-uri",
+    metavar="URI",
+    callback=_keep_tracking_uri,
+    help="MLflow store  [default: $MLFLOW_TRACKING_URI, else RUNS/mlflow.db]",
 )
 _RESULTS_OF_OTHERS = (
     click.option(
@@ -125,6 +139,14 @@ def open_results_of_others(
     files = [*with_files, *map(find_shipped_results, shipped)]
     finished_runs = click.get_current_context().with_resource(imported_results(files, echo_note))
     return finished_runs, read_failures_of_results(files, echo_note)
+
+
+def choose_output_folder(runs: Path) -> Path:
+    """Return the folder for what is drawn or written of many runs: that of the runs, or the current one without it.
+
+    A command that only reads runs makes no folder of them.
+    """
+    return runs if runs.is_dir() else Path()
 
 
 def refuse_alone_without_results(alone: bool, with_files: Sequence[Path], shipped: Sequence[str]) -> None:

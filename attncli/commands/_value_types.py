@@ -1,5 +1,6 @@
 """Types of the values that options of several commands take: lists of names, seeds, sizes, numbers of jobs."""
 
+import math
 from typing import Any, Literal
 
 import click
@@ -86,6 +87,17 @@ class JobCount(ValueType):
         if not str(value).isdecimal() or int(value) < 1:
             raise UserError(f"--jobs {value}: not a whole number from 1, and not auto", "for example --jobs 2")
         return int(value)
+
+
+class FiniteNumber(click.FloatRange):
+    """A number within limits that is neither nan, which click lets pass any limit, nor infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number. Raises BadParameter for anything else."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 NAMES, SEEDS, SEED, JOBS, IMAGE_SIZE = NameList(), SeedList(), Seed(), JobCount(), ImageSize()

@@ -9,10 +9,12 @@ import click
 
 from attncli.commands._comparison_plots import draw_plots, draw_task_plot, format_task_plot_name
 from attncli.commands._output import echo_note, format_option, json_option
+from attncli.commands._printed_commands import complete_commands
 from attncli.commands._result_stream import echo_result
 from attncli.commands._run_filter_options import name_filters, run_filter_options
 from attncli.commands._run_options import (
     alone_option,
+    choose_output_folder,
     open_results_of_others,
     planned_seeds_option,
     refuse_alone_without_results,
@@ -20,7 +22,7 @@ from attncli.commands._run_options import (
     store_options,
     warn_of_unreadable_runs,
 )
-from attncli.commands._value_types import NAMES
+from attncli.commands._value_types import NAMES, FiniteNumber
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
 from attncli.system.terminal import find_text_width
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     "--sort", type=click.Choice(["top1", "attention", "params", "macs", "latency"]), help="Order of the rows."
 )
 @click.option(
-    "--margin", type=float, default=0.5, show_default=True, help="Smallest difference that matters, in points."
+    "--margin", type=FiniteNumber(), default=0.5, show_default=True, help="Smallest difference that matters, in points."
 )
 @planned_seeds_option
 @click.option(
@@ -121,7 +123,7 @@ def command(
     from attncli.analysis.run_filter import read_run_filter
     from attncli.report.comparison import describe_lost_runs, render_comparison
     from attncli.report.comparison_columns import sort_rows
-    from attncli.runs import RunStore
+    from attncli.runs import RunStore, describe_unfinished_runs
 
     run_filter = read_run_filter(**filters, runs=runs)
     refuse_alone_without_results(alone, with_files, shipped)
@@ -144,7 +146,7 @@ def command(
         if draws_plots:
             images_and_networks = [filters[name] for name in ("dataset", "backbone") if filters[name]]
             plot_name = format_task_plot_name(over, [*images_and_networks, *name_filters(filters)])
-            draw_task_plot(task_comparison, runs / f"{plot_name}.{plot_as}")
+            draw_task_plot(task_comparison, choose_output_folder(runs) / f"{plot_name}.{plot_as}")
         return None
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
@@ -155,7 +157,9 @@ def command(
     for text in describe_lost_runs(failed_runs, finished_runs):
         echo_note(text)
     if not rows and format_ == "table":
-        return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
+        unfinished = "" if alone else describe_unfinished_runs(runs)
+        advice = unfinished or "`attncli run --attn eca --backbone resnet18` makes one"
+        return click.echo(complete_commands(f"no finished runs match: {advice}"))
     echo_result(render_comparison(rows, format_, find_text_width(), shown_columns, shown_spread))
     if not has_others:
         _warn_of_untracked_runs(run_store, finished_runs)

@@ -112,9 +112,12 @@ def _locate_runs(runs: Path, names: Sequence[str]) -> list[Path]:
     """Return the folders of the named runs, each once; of all finished ones for `all`."""
     if list(names) != [ALL]:
         return list(dict.fromkeys(locate_run(runs, name) for name in names))
+    from attncli.runs import describe_unfinished_runs
+
     folders = [run.folder for run in read_folder_runs_and_warn(runs) if run.folder is not None]
     if not folders:
-        raise UserError(f"{runs}: no finished runs", "`attncli run` makes one; --runs names another folder")
+        advice = describe_unfinished_runs(runs) or "`attncli run` makes one; --runs names another folder"
+        raise UserError(f"{runs}: no finished runs", advice)
     return folders
 
 

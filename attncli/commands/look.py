@@ -1,6 +1,5 @@
 """`attncli look`: draw what a finished run's attention does to test images."""
 
-import shlex
 from pathlib import Path
 
 import click
@@ -78,20 +77,19 @@ def command(
     for path in files:
         click.echo(f"  {path}")
     if summary["baseline"] is None:
-        _tell_of_missing_baseline(folder, runs)
+        _tell_of_missing_baseline(folder)
     if track:
         echo_note("also in MLflow, under the run's artifacts: `attncli ui`")
     return None
 
 
-def _tell_of_missing_baseline(folder: Path, runs: Path) -> None:
+def _tell_of_missing_baseline(folder: Path) -> None:
     """Say on stderr how to train the plain network of a run, which the pictures lack; nothing if the run is its own."""
     from attncli.attention import NONE
     from attncli.recipe import read
-    from attncli.runs import list_runs_option
     from attncli.track.tags import format_run_command
 
     recipe = read(folder / "recipe.yaml")
     if recipe.model.attn != NONE:
-        command = " ".join([format_run_command(recipe.make_baseline()), shlex.join(list_runs_option(runs))]).strip()
-        echo_note(f"the pictures lack Grad-CAM of the plain network, which this trains: {command}")
+        command = format_run_command(recipe.make_baseline())
+        echo_note(f"the pictures lack Grad-CAM of the plain network, which this trains: `{command}`")

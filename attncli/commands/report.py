@@ -17,6 +17,7 @@ from attncli.commands._completion import complete_mechanisms
 from attncli.commands._output import echo_note, overwrite_line
 from attncli.commands._run_options import (
     alone_option,
+    choose_output_folder,
     folder_is_option,
     results_of_others_options,
     store_options,
@@ -44,7 +45,11 @@ if TYPE_CHECKING:
 @alone_option
 @claim_files_option
 @click.option("--title", metavar="TEXT", help="Title of the report.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: RUNS/report.html]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file  [default: RUNS/report.html; report.html if there is no RUNS]",
+)
 @click.option("--track/--no-track", default=True, help="Add it to the runs' MLflow experiments too (default).")
 @store_options
 def command(
@@ -81,7 +86,7 @@ def command(
     from attncli.system.code_reference import label_mechanism_name
     from attncli.system.files import check_writable
 
-    run_store, path = RunStore(runs, tracking_uri), out or runs / "report.html"
+    run_store, path = RunStore(runs, tracking_uri), out or choose_output_folder(runs) / "report.html"
     check_writable(path)
     mechanisms = list(map(label_mechanism_name, attn or ()))
     own_evidence = gather_evidence(

@@ -10,6 +10,7 @@ import click
 
 from attncli.commands._device_option import device_option
 from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
+from attncli.commands._printed_commands import complete_commands
 from attncli.commands._recipe_options import read_recipe, recipe_options
 from attncli.commands._result_stream import release_stdout
 from attncli.commands._run_options import new_store_options
@@ -92,7 +93,7 @@ def command(
         _log_model(runs / result.digest, run_store)
     if as_json:
         return echo_json(asdict(result))
-    click.echo(render_run_summary(result, runs))
+    click.echo(render_run_summary(result, run_store))
     return None
 
 
@@ -176,7 +177,7 @@ def _train_run(
         from attncli.run import execute_run
 
     save_figures = save_all_run_figures if look else save_run_figures
-    with RunProgress(quiet, recipe.train.epochs) as progress:
+    with RunProgress(quiet, recipe.train.epochs, complete_commands) as progress:
         return execute_run(
             recipe, run_store=run_store, listener=progress, fresh=fresh, save_figures=save_figures, profile=profile
         )

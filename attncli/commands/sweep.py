@@ -17,6 +17,7 @@ from attncli.commands._completion import (
 from attncli.commands._device_option import device_option
 from attncli.commands._executor_options import executor_options, read_executor_choice
 from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
+from attncli.commands._printed_commands import complete_commands
 from attncli.commands._recipe_options import (
     data_root_option,
     epochs_option,
@@ -159,7 +160,8 @@ def command(
         echo_json(sweep_summary.build_sweep_dict(plan_runs(), failures, runs))
     else:
         unchanged_sweep = None if overrides or attn or dataset or backbone else str(sweep)
-        click.echo(sweep_summary.render_sweep_end(plan, failures, runs, stopped=stop.reason, sweep=unchanged_sweep))
+        summary = sweep_summary.render_sweep_end(plan, failures, run_store, stopped=stop.reason, sweep=unchanged_sweep)
+        click.echo(complete_commands(summary))
     exit_unless_complete(failures, stop)
     return None
 

@@ -44,13 +44,13 @@ def load_finished_run(folder: Path, dataset: Dataset | None = None, device: torc
     result = records.read_result(folder)
     if result is None:
         raise UserError(
-            f"{folder}: this run is not finished", f"attncli run {quote_word(folder / 'recipe.yaml')} resumes it"
+            f"{folder}: this run is not finished", f"`attncli run {quote_word(folder / 'recipe.yaml')}` resumes it"
         )
     dataset = dataset or data.load(recipe.resolve_data(), cache=folder.parent / "cache")
     if result.data_digest not in ("", dataset.digest):
         raise UserError(
             f"{folder}: trained on other images than those of {dataset.origin} now",
-            f"attncli run {quote_word(folder / 'recipe.yaml')} trains on these",
+            f"`attncli run {quote_word(folder / 'recipe.yaml')}` trains on these",
         )
     choose_kernels(torch.device(device), "fp32")
     net = build_without_pretrained(recipe, make_input_spec(dataset))

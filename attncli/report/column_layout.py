@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
 
+from attncli.system.terminal import is_command
+
 EDGES = 2  # blanks at both ends of a line
+_PRIVATE_LETTERS = range(0xE000, 0xF900)
 LEAST_NAME, LEAST_TEXT, LEAST_CUT = 12, 24, 8  # columns that are narrower are hard to read; words are cut at the last
 
 
@@ -44,6 +47,20 @@ class TextColumn:
     def least_width(self) -> int:
         """The width down to which it can be read well."""
         return min(self.needed_width, max(self.unbroken_width, LEAST_NAME if self.is_name else LEAST_TEXT))
+
+
+def mark_last_commands(columns: Sequence[TextColumn]) -> tuple[list[TextColumn], dict[int, str]]:
+    """Return the columns, in the last one a letter for each command, whose width then does not count; and the commands.
+
+    The commands are by the number of the letter, as `str.translate` takes them. Letters are of
+    Unicode's private use; a command for which none is left stays as it is.
+    """
+    if not columns:
+        return [], {}
+    *others, last = columns
+    commands = dict(zip(_PRIVATE_LETTERS, dict.fromkeys(filter(is_command, last.cells)), strict=False))
+    letters = {command: chr(letter) for letter, command in commands.items()}
+    return [*others, replace(last, cells=[letters.get(cell, cell) for cell in last.cells])], commands
 
 
 def split_name(name: str) -> list[str]:

@@ -157,7 +157,7 @@ def draw_pareto(rows: Sequence[ComparisonRow], path: Path, cost: str = "params")
         if (points := _collect_cost_points(group, axis))
     ]
     if not groups:
-        raise UserError(f"no finished run has its {cost} measured", "attncli run measures it at the end of a run")
+        raise UserError(f"no finished run has its {cost} measured", "`attncli run` measures it at the end of a run")
     grid_columns = min(3, len(groups))
     grid_rows = math.ceil(len(groups) / grid_columns)
     with saved_figure(path, 0.6 + 5.6 * grid_columns, 4.4 * grid_rows) as figure:

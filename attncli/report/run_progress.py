@@ -1,5 +1,6 @@
 """Progress of a run on stderr: a progress bar on a terminal, otherwise one line per epoch."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 class RunProgress:
     """Show a run's events. Use it as a context manager, which restores the terminal.
 
-    With `quiet` it shows the warnings alone. `epochs` is how many the run has, if it trains.
+    With `quiet` it shows the warnings alone. `epochs` is how many the run has, if it trains. `complete_text` returns a
+    warning as it is to be printed.
     """
 
-    def __init__(self, quiet: bool = False, epochs: int = 0) -> None:
+    def __init__(
+        self, quiet: bool = False, epochs: int = 0, complete_text: Callable[[str], str] = lambda text: text
+    ) -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._warning_console = Console(stderr=True, highlight=False) if quiet else self._console  # a bar keeps its own
         self._bar = Progress(
@@ -31,6 +35,7 @@ class RunProgress:
             disable=quiet or not self._console.is_terminal,
         )
         self._task: TaskID | None = None
+        self._complete_text = complete_text
         self._epochs = epochs  # known before the first step: a resumed run shows the epochs done before
 
     def __enter__(self) -> "RunProgress":
@@ -73,7 +78,7 @@ class RunProgress:
 
     def on_warning(self, what: str) -> None:
         """Print a warning, in a colour that can be read on white and on black."""
-        self._warning_console.print(f"warning: {what}", style="magenta", soft_wrap=True)
+        self._warning_console.print(f"warning: {self._complete_text(what)}", style="magenta", soft_wrap=True)
 
     def _update_bar(self, what: str, completed: int, total: int, status: str) -> None:
         if self._task is None:

@@ -8,7 +8,7 @@ from attncli import records
 from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.records import Result, Speed
-from attncli.runs import list_runs_option
+from attncli.runs import RunStore, list_store_options
 from attncli.track import tags
 from attncli.track.image_identity import find_finished_result
 from attncli.track.tags import name_images
@@ -18,11 +18,11 @@ Interval = tuple[float, float]
 WIDTH = 40  # characters; the purposes of commands up to this length stand in one column
 
 
-def render_run_summary(result: Result, runs: Path) -> str:
+def render_run_summary(result: Result, run_store: RunStore) -> str:
     """Return a finished run in a few lines, with the difference to its plain network if that run is finished too."""
     recipe = _read_result_recipe(result)
     plain = (
-        find_finished_result(runs, recipe.make_baseline(), result.data_digest)
+        find_finished_result(run_store.runs, recipe.make_baseline(), result.data_digest)
         if recipe and result.attn != "none"
         else None
     )
@@ -53,7 +53,7 @@ def render_run_summary(result: Result, runs: Path) -> str:
         f"  on            {result.device}, {result.precision}",
         f"  files         {result.folder}",
         "",
-        *_list_next_steps(result, recipe, plain, runs),
+        *_list_next_steps(result, recipe, plain, run_store),
     ]
     return "\n".join(lines)
 
@@ -144,11 +144,11 @@ def _list_difference_lines(result: Result, plain: Result | None) -> list[str]:
     return [f"  difference    {points:+.2f} points to plain {plain.backbone}, {plain.test_top1:.2%}, at this one seed"]
 
 
-def _list_next_steps(result: Result, recipe: Recipe | None, plain: Result | None, runs: Path) -> list[str]:
+def _list_next_steps(result: Result, recipe: Recipe | None, plain: Result | None, run_store: RunStore) -> list[str]:
     """Return the commands that are useful after this run."""
-    runs_option = "".join(f" {shlex.quote(word)}" for word in list_runs_option(runs))
+    store_options = "".join(f" {shlex.quote(word)}" for word in list_store_options(run_store))
     if recipe is None:
-        return [f"Next: attncli compare{runs_option}"]
+        return [f"Next: attncli compare{store_options}"]
     if result.attn == "none":
         next_recipe, purpose = _vary_recipe(recipe, attn="eca"), "a mechanism to compare it with"
     elif plain is None:
@@ -156,10 +156,10 @@ def _list_next_steps(result: Result, recipe: Recipe | None, plain: Result | None
     else:
         next_recipe, purpose = _vary_recipe(recipe, seed=recipe.seed + 1), "another seed, for both: one decides nothing"
     steps = [
-        (tags.format_run_command(next_recipe) + runs_option, purpose),
-        (f"attncli compare{runs_option}", "all runs side by side"),
-        (f"attncli look {shlex.quote(tags.format_run_name(recipe))}{runs_option}", "what it looks at in images"),
-        (f"attncli ui{runs_option}", "the dashboard"),
+        (tags.format_run_command(next_recipe) + store_options, purpose),
+        (f"attncli compare{store_options}", "all runs side by side"),
+        (f"attncli look {shlex.quote(tags.format_run_name(recipe))}{store_options}", "what it looks at in images"),
+        (f"attncli ui{store_options}", "the dashboard"),
     ]
     width = max((len(step) for step, _ in steps if len(step) <= WIDTH), default=0)
     return ["Next:", *(f"  {step:{width}}  # {purpose}" for step, purpose in steps)]

@@ -11,7 +11,7 @@ from attncli.quantities import format_quantity
 from attncli.report.comparison import wrap_text
 from attncli.report.run_progress import format_duration
 from attncli.report.table import WIDTH, Column, render_text_table
-from attncli.runs import list_runs_option
+from attncli.runs import RunStore, list_store_options
 from attncli.track.tags import name_images
 
 PlanLine = tuple[int, str, str, str, str]
@@ -69,14 +69,19 @@ def format_remaining(plan: SweepPlan) -> str:
 
 
 def render_sweep_end(
-    plan: SweepPlan, failures: Sequence[TaskEnded], runs: Path, *, stopped: str = "", sweep: str | None = None
+    plan: SweepPlan,
+    failures: Sequence[TaskEnded],
+    run_store: RunStore,
+    *,
+    stopped: str = "",
+    sweep: str | None = None,
 ) -> str:
     """Return how a sweep ended: counts, every failure with its log, and what to do next.
 
     Args:
         plan: the sweep.
         failures: the runs that did not finish.
-        runs: the folder of runs.
+        run_store: where the runs and their MLflow store are.
         stopped: why the sweep ended early, "" if it did not.
         sweep: the name or file that gives the same plan again, or None if the command changed it.
     """
@@ -87,13 +92,13 @@ def render_sweep_end(
     reported_failures = [f for f in failures if f.status == "FAILED" or not stopped]
     for failure in reported_failures:
         lines.append(f"  {failure.status.lower()}: {failure.task.title}: {failure.problem}")
-        lines.append(f"    log: {runs / failure.task.digest / OUTPUT_LOG}")
+        lines.append(f"    log: {run_store.runs / failure.task.digest / OUTPUT_LOG}")
         if failure.hint:
             lines.append(f"    hint: {failure.hint}")
     if failures and not stopped:
         lines.append("the same command runs again what failed, and nothing else")
     elif not failures and not stopped:
-        lines.append(f"Next: {build_compare_command(plan, runs, sweep)}")
+        lines.append(f"Next: {build_compare_command(plan, run_store, sweep)}")
     return "\n".join(lines)
 
 
@@ -116,13 +121,13 @@ def build_sweep_dict(plan: SweepPlan, failures: Sequence[TaskEnded], runs: Path)
     }
 
 
-def build_compare_command(plan: SweepPlan, runs: Path, sweep: str | None = None) -> str:
+def build_compare_command(plan: SweepPlan, run_store: RunStore, sweep: str | None = None) -> str:
     """Return the command that compares the runs: those of the sweep, or else of its dataset and backbone."""
     words = ["attncli", "compare"]
     if sweep is not None:
-        return shlex.join([*words, "--sweep", sweep, *list_runs_option(runs)])
+        return shlex.join([*words, "--sweep", sweep, *list_store_options(run_store)])
     datasets = {name_images(run.recipe) for run in plan.runs}
     backbones = {run.recipe.model.backbone for run in plan.runs}
     words += ["--dataset", *datasets] if len(datasets) == 1 else []
     words += ["--backbone", *backbones] if len(backbones) == 1 else []
-    return shlex.join([*words, *list_runs_option(runs)])
+    return shlex.join([*words, *list_store_options(run_store)])

@@ -13,7 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from attncli.errors import unknown_name_error
-from attncli.report.column_layout import TextColumn, compute_table_width, narrow_columns, split_columns
+from attncli.report.column_layout import (
+    TextColumn,
+    compute_table_width,
+    mark_last_commands,
+    narrow_columns,
+    split_columns,
+)
 from attncli.report.json_text import format_json
 from attncli.system.terminal import find_terminal_width
 
@@ -38,7 +44,8 @@ def render_text_table(
 ) -> str:
     """Return a plain-text table no wider than `width`; long names are broken over lines, numbers are not.
 
-    Columns that do not fit beside the others follow in a further table below, so that nothing is lost.
+    Columns that do not fit beside the others follow in a further table below, so that nothing is lost. A command in the
+    last column stays in one line, which is then wider: the terminal breaks it, and it can be copied.
 
     Args:
         columns: of the table.
@@ -50,9 +57,11 @@ def render_text_table(
     """
     rows = list(rows)
     text_columns = [TextColumn(column.heading, [column.cell(row) for row in rows], column.right) for column in columns]
+    text_columns, commands = mark_last_commands(text_columns)
     parts = split_columns(text_columns, width, keys)
     first, *others = [_print_table(part, title if part is parts[0] else "", width) for part in parts]
-    return "\n".join([first, *(text.removeprefix("\n") for text in others)])
+    text = "\n".join([first, *(text.removeprefix("\n") for text in others)])
+    return text.translate(commands)
 
 
 def _print_table(columns: Sequence[TextColumn], title: str, width: int) -> str:

@@ -20,11 +20,11 @@ from attncli.runs.folders import (
     RunFolder,
     find_run_folder,
     list_run_folders,
-    list_runs_option,
+    list_store_options,
     locate_pretrained_run,
     restore_recipe,
 )
-from attncli.runs.overviews import RunOverview, list_run_overviews
+from attncli.runs.overviews import RunOverview, describe_unfinished_runs, list_run_overviews
 from attncli.runs.unreadable import find_unreadable_runs
 from attncli.system.callable_module import make_module_callable
 from attncli.track import RunStore
@@ -36,11 +36,12 @@ __all__ = [
     "RunFolder",
     "RunOverview",
     "RunStore",
+    "describe_unfinished_runs",
     "find_run_folder",
     "find_unreadable_runs",
     "list_run_folders",
     "list_run_overviews",
-    "list_runs_option",
+    "list_store_options",
     "list_untracked_runs",
     "locate_pretrained_run",
     "read_failed_runs",

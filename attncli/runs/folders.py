@@ -1,5 +1,6 @@
 """Folders of runs: the recipe in each, and a folder found by name, digest or path."""
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,17 +12,23 @@ from attncli import recipe as recipes
 from attncli.errors import UserError, unknown_name_error
 from attncli.recipe import Recipe, parse_yaml
 from attncli.system.files import path_exists, write_atomically
-from attncli.track import read_finished_result
+from attncli.track import RunStore, read_finished_result
 from attncli.track.run_names import distinguish_names
+from attncli.track.store_errors import redact_address
 from attncli.track.tags import format_run_name
 
 RECIPE = "recipe.yaml"
 DEFAULT_RUNS = "runs"  # the folder of runs, in the current folder
 
 
-def list_runs_option(runs: Path) -> list[str]:
-    """Return the words with which a command names this folder of runs: none for the default one."""
-    return [] if str(runs) == DEFAULT_RUNS else ["--runs", str(runs)]
+def list_store_options(run_store: RunStore) -> list[str]:
+    """Return the words with which a command names this folder of runs and its MLflow store: none for the usual ones.
+
+    The usual folder is that of ATTNCLI_RUNS, else `runs`. A password in the address of the store is left out.
+    """
+    usual_runs = Path(os.environ.get("ATTNCLI_RUNS") or DEFAULT_RUNS).expanduser()
+    words = [] if run_store.runs == usual_runs else ["--runs", str(run_store.runs)]
+    return [*words, *(["--tracking-uri", redact_address(uri)] if (uri := run_store.tracking_uri) else [])]
 
 
 def read_folder_recipe(folder: Path) -> Recipe:

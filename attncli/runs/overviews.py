@@ -1,5 +1,6 @@
 """A line of a list for each run, finished or not."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from attncli.errors import UserError
+from attncli.errors import UserError, quote_word
+from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.records import RESULT
 from attncli.runs.folders import RECIPE, read_folder_recipe
@@ -18,6 +20,8 @@ from attncli.track import RunStore, read_finished_result
 from attncli.track.provenance import ORIGIN_FILE, read_provenance
 from attncli.track.run_names import distinguish_names
 from attncli.track.tags import name_images
+
+STATUS_WORDS = {"KILLED": "stopped"}  # of statuses that have another name here than in MLflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,22 @@ def list_run_overviews(
     for error in explain_unreadable_runs(unreadable, kind="run"):
         report_unreadable(error)
     return sorted(overviews, key=lambda overview: overview.started_ms, reverse=True)
+
+
+def describe_unfinished_runs(runs: Path) -> str:
+    """Return how many runs of a folder are not finished, and the command that resumes the latest; "" if there are none.
+
+    A run that is being trained is counted, and not resumed.
+    """
+    unfinished = [overview for overview in _list_folder_overviews(runs) if overview.status != "FINISHED"]
+    if not unfinished:
+        return ""
+    counts = Counter(STATUS_WORDS.get(overview.status, overview.status.lower()) for overview in unfinished)
+    count_text = f"{format_quantity(len(unfinished), 'run')} ({', '.join(f'{n} {word}' for word, n in counts.items())})"
+    resumable = [overview for overview in unfinished if overview.status != "RUNNING"]
+    latest = max(resumable, key=lambda overview: overview.started_ms, default=None)
+    resume = f"`attncli run {quote_word(runs / latest.digest / RECIPE)}` resumes the latest, " if latest else ""
+    return f"not finished: {count_text}; {resume}`attncli ls runs` lists all"
 
 
 def _find_folders_of_runs(runs: Path) -> list[Path]:

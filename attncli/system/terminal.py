@@ -31,6 +31,11 @@ def find_text_width() -> int:
     return min(find_terminal_width(), MOST_TEXT_WIDTH)
 
 
+def is_command(text: str) -> bool:
+    """Return whether a text is a command of attncli, which is printed in one line so that it can be copied."""
+    return text.startswith("attncli ")
+
+
 def fill_text(text: str, width: int, *, first: str = "", later: str = "") -> str:
     """Return a text in lines of at most `width` characters, broken at spaces.
 

@@ -136,7 +136,7 @@ def load_weights(run_dir: Path, model: nn.Module) -> None:
     if not path.exists():
         raise UserError(
             f"{path}: there is no checkpoint",
-            f"make one: attncli run --fresh {quote_word(run_dir / 'recipe.yaml')}",
+            f"make one: `attncli run --fresh {quote_word(run_dir / 'recipe.yaml')}`",
         )
     try:
         head, payload = _read_files(path)

@@ -52,7 +52,7 @@ def load_other_images(trained: TrainedNetwork, request: EvaluationRequest) -> Da
     if not request.data_values and trained_digest not in ("", dataset.digest):
         raise UserError(
             f"{trained.name}: trained on other images than those of {dataset.origin} now",
-            f"attncli run {quote_word(trained.folder / 'recipe.yaml')} trains on these",
+            f"`attncli run {quote_word(trained.folder / 'recipe.yaml')}` trains on these",
         )
     if dataset.size != trained.size or dataset.frames != trained.frames:
         raise UserError(

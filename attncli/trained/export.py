@@ -105,14 +105,16 @@ def load_exported(path: Path) -> TrainedNetwork:
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or ("no such file" if not path.exists() else str(error))
         raise UserError(
-            f"{path}: cannot be read: {reason}", "attncli export RUN --to safetensors writes one"
+            f"{path}: cannot be read: {reason}", "`attncli export RUN --to safetensors` writes one"
         ) from error
     try:
         values = {name: json.loads(metadata[name]) for name in ("classes", "size", "frames", "mean", "std")}
         grey_range = json.loads(metadata.get("grey_range", "null"))  # which earlier versions did not write
         recipe = Recipe.model_validate(json.loads(metadata["attncli.recipe"]))
     except (KeyError, ValueError) as error:
-        raise UserError(f"{path}: not written by attncli export", "attncli export RUN --to safetensors") from error
+        raise UserError(
+            f"{path}: not written by attncli export", "`attncli export RUN --to safetensors` writes one"
+        ) from error
     size = (values["size"][0], values["size"][1])
     net = build_without_pretrained(recipe, InputSpec(len(values["classes"]), size, values["frames"]))
     net.load_state_dict(load_file(path))

@@ -72,7 +72,7 @@ def load_trained_network(folder: Path) -> TrainedNetwork:
     result = records.read_result(folder)
     if result is None:
         raise UserError(
-            f"{folder}: this run is not finished", f"attncli run {quote_word(folder / 'recipe.yaml')} resumes it"
+            f"{folder}: this run is not finished", f"`attncli run {quote_word(folder / 'recipe.yaml')}` resumes it"
         )
     info = _read_dataset_info(folder, recipe)
     assert info.mean is not None

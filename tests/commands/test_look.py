@@ -62,7 +62,7 @@ def test_a_plain_network_that_is_missing_is_told(runs: Path, tmp_path: Path) -> 
     shutil.copytree(folder.parent, tmp_path / "alone" / folder.parent.name)
     alone = line("look", "eca-resnet20-s0", *words, "--runs", str(tmp_path / "alone"))
     assert alone.code == 0
-    words_of_run = shlex.split(alone.err.strip().partition(": ")[2])
+    words_of_run = shlex.split(alone.err.strip().partition(": ")[2].strip("`"))
     assert words_of_run[:6] == ["attncli", "run", "--attn", "none", "--backbone", "resnet20"]
     assert words_of_run[-2:] == ["--runs", str(tmp_path / "alone")]
     assert "attncli run" not in line("look", "eca-resnet20-s0", *words, "--runs", str(runs)).err

@@ -35,9 +35,9 @@ def verdicts(tmp_path):
 
 
 def test_the_table_fits(verdicts):
-    """No line above 80 columns, every claim, a count of each verdict, the command of what is untested."""
+    """No line but a command above 80 columns, every claim, a count of each verdict, the command of what is untested."""
     text = report.render_verdicts(verdicts, 80)
-    assert max(map(len, text.splitlines())) <= 80
+    assert max(len(line) for line in text.splitlines() if "attncli claims run" not in line) <= 80
     assert "attncli claims run c2" in text
     assert "27; 269,722 < 1,000,000" in text
     assert "4 claims: 1 holds, 2 carry over, 1 untested" in text

@@ -11,6 +11,7 @@ from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation, Result, Speed, append_record
 from attncli.report.run_progress import RunProgress, format_duration, format_epoch
 from attncli.report.summary import render_run_summary
+from attncli.runs import RunStore
 from attncli.train.progress import TrainingProgress
 
 
@@ -83,20 +84,25 @@ def finished_run(runs: Path, attn: str, seed: int = 0, **given: Any) -> Result:
 
 def test_summary_tells_overhead_and_next_step(tmp_path: Path) -> None:
     """Counts are told with what they add; the last lines name the next commands, with the folder of the runs."""
-    text = render_run_summary(finished_run(tmp_path, "eca"), tmp_path)
+    text = render_run_summary(finished_run(tmp_path, "eca"), RunStore(tmp_path))
     assert "110   +10 (+10.000%) over plain resnet18" in text
     assert "500 images/s   0.90 x plain resnet18" in text
     assert "difference" not in text
     assert f"attncli run --attn none --backbone resnet18 --runs {tmp_path}" in text
     assert f"attncli look eca-resnet18-s0 --runs {tmp_path}" in text
-    assert "attncli compare" in render_run_summary(result(), Path("runs")).splitlines()[-1]
+    on_server = render_run_summary(finished_run(tmp_path, "se"), RunStore(tmp_path, "http://head:5000"))
+    commands = on_server.partition("Next:")[2].strip().splitlines()
+    assert [
+        command for command in commands if f"--runs {tmp_path} --tracking-uri http://head:5000" not in command
+    ] == []
+    assert "attncli compare" in render_run_summary(result(), RunStore(Path("runs"))).splitlines()[-1]
 
 
 def test_summary_tells_the_difference_to_the_plain_network(tmp_path: Path) -> None:
     """With the baseline of the same seed there, the card tells the difference and asks for another seed."""
     finished_run(tmp_path, "none", test_top1=0.975)
     finished_run(tmp_path, "none", seed=1, test_top1=0.5)
-    text = render_run_summary(finished_run(tmp_path, "eca", test_top1=0.98), tmp_path)
+    text = render_run_summary(finished_run(tmp_path, "eca", test_top1=0.98), RunStore(tmp_path))
     assert "+0.50 points to plain resnet18, 97.50%, at this one seed" in text
     assert "--attn eca --backbone resnet18 --seed 1" in text
 
@@ -110,7 +116,7 @@ def test_a_wide_ratio_of_speeds_is_shown_with_its_interval(tmp_path: Path) -> No
         infer_ratio_low=0.78, infer_ratio_high=0.82, batch_size=1, repeats=1, precision="fp32", device="cpu", threads=1,
     )  # fmt: skip
     append_record(Path(made.folder), speed)
-    text = render_run_summary(made, tmp_path)
+    text = render_run_summary(made, RunStore(tmp_path))
     assert "0.90 x plain resnet18 (0.70 to 1.20)" in text
     assert "0.80 x plain resnet18\n" in text
 
@@ -118,7 +124,7 @@ def test_a_wide_ratio_of_speeds_is_shown_with_its_interval(tmp_path: Path) -> No
 def test_summary_of_an_untimed_run_has_no_speed(tmp_path: Path) -> None:
     """Without timing there is no line about speed, and equal counts are told without an overhead."""
     made = finished_run(tmp_path, "none", train_images_per_s=None, infer_images_per_s=None)
-    text = render_run_summary(made, tmp_path)
+    text = render_run_summary(made, RunStore(tmp_path))
     assert "training" not in text
     assert "  MACs          200  " in text
     assert "--attn eca" in text

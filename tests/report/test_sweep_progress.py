@@ -24,6 +24,7 @@ from attncli.recipe import Recipe
 from attncli.report import sweep_progress as shown
 from attncli.report import sweep_summary
 from attncli.report.sweep_progress import SweepProgress
+from attncli.runs import RunStore
 from tests.report.test_run_progress import result
 
 
@@ -224,7 +225,7 @@ def test_an_end_names_every_failure_with_its_log(tmp_path: Path) -> None:
         TaskEnded(task(runs[1]), "FAILED", "out of ideas", "mend the file"),
         TaskEnded(task(runs[2]), "KILLED", "gone"),
     ]
-    *lines, last_line = sweep_summary.render_sweep_end(SweepPlan("s", runs), failures, tmp_path).splitlines()
+    *lines, last_line = sweep_summary.render_sweep_end(SweepPlan("s", runs), failures, RunStore(tmp_path)).splitlines()
     assert lines == [
         "s: 3 runs, 1 finished",
         "  failed: se, seed 0: out of ideas",
@@ -240,7 +241,9 @@ def test_a_stop_is_no_failure() -> None:
     """What was stopped on the way is not listed, what failed before is."""
     runs = (planned("se"), planned("eca"))
     failures = [TaskEnded(task(runs[0]), "FAILED", "x"), TaskEnded(task(runs[1]), "KILLED", "stopped")]
-    text = sweep_summary.render_sweep_end(SweepPlan("s", runs), failures, Path("runs"), stopped="stopped by SIGINT")
+    text = sweep_summary.render_sweep_end(
+        SweepPlan("s", runs), failures, RunStore(Path("runs")), stopped="stopped by SIGINT"
+    )
     assert text.startswith("s: stopped by SIGINT; the same command")
     assert "failed: se" in text
     assert "killed" not in text
@@ -249,11 +252,13 @@ def test_a_stop_is_no_failure() -> None:
 def test_the_end_says_how_to_compare() -> None:
     """With the data set and backbone where there is one of each, and the folder where it is not the usual one."""
     runs = (planned("se"), planned("eca"))
-    assert sweep_summary.render_sweep_end(SweepPlan("s", runs), [], Path("runs")).endswith(
+    assert sweep_summary.render_sweep_end(SweepPlan("s", runs), [], RunStore(Path("runs"))).endswith(
         "Next: attncli compare --dataset digits --backbone resnet18"
     )
-    assert sweep_summary.build_compare_command(SweepPlan("s", runs), Path("a b")).endswith("--runs 'a b'")
-    assert sweep_summary.build_compare_command(SweepPlan("s", runs), Path("runs"), "my s.yaml").endswith("'my s.yaml'")
+    assert sweep_summary.build_compare_command(SweepPlan("s", runs), RunStore(Path("a b"))).endswith("--runs 'a b'")
+    assert sweep_summary.build_compare_command(SweepPlan("s", runs), RunStore(Path("runs")), "my s.yaml").endswith(
+        "'my s.yaml'"
+    )
 
 
 def test_the_outcome_for_programs(tmp_path: Path) -> None:

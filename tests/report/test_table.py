@@ -99,12 +99,24 @@ def test_no_two_rows_of_a_part_have_one_name():
 def test_text_is_wrapped_before_names_are_broken():
     """A name beside a long sentence stays whole, so that it can be copied; the sentence is broken at its spaces."""
     columns = [Column("name", lambda r: r[0], right=False), Column("what", lambda r: r[1], right=False)]
-    sentence = "attncli claims run eca-acc-r50 --backbone resnet20 --dataset cifar10 and what it would show"
+    sentence = "train eca-acc-r50 with --backbone resnet20 --dataset cifar10 and see what it would show"
     found = table.render_text_table(columns, [("eca-acc-r50", sentence), ("eca-params", "86 < 100")], width=50)
     assert max(map(len, found.splitlines())) <= 50
     lines = [line.split() for line in found.splitlines()[2:] if "─" not in line]
     assert [line[0] for line in lines if line[0].startswith("eca")] == ["eca-acc-r50", "eca-params"]
     assert [word for line in lines[:-1] for word in line][1:] == sentence.split()
+
+
+def test_a_command_in_the_last_column_can_be_copied():
+    """It stays in one line however narrow the terminal is, each in its row; texts beside it are still broken."""
+    commands = [f"attncli claims run c{i} --backbone resnet20 --dataset cifar10 --data-root DIR" for i in range(3)]
+    cells = [*commands, "a sentence that is longer than the room which the table has for it"]
+    columns = [Column("claim", lambda r: r[0], right=False), Column("figures", lambda r: r[1], right=False)]
+    lines = table.render_text_table(columns, [(f"c{i}", cell) for i, cell in enumerate(cells)], width=40).splitlines()
+    assert [line.split(maxsplit=1) for line in lines if "attncli" in line] == [
+        [f"c{i}", command] for i, command in enumerate(commands)
+    ]
+    assert max(len(line) for line in lines if "attncli" not in line) <= 40
 
 
 def test_brackets_are_text():

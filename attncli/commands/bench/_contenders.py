@@ -12,7 +12,7 @@ from attncli.commands._completion import complete_backbones, complete_mechanisms
 from attncli.commands._device_option import device_option
 from attncli.commands._option_groups import F, apply_options
 from attncli.commands._output import echo_json, json_option
-from attncli.commands._value_types import NAMES
+from attncli.commands._value_types import NAMES, FiniteNumber
 from attncli.errors import RunFailedError
 from attncli.system.signals import sigterm_as_interrupt
 
@@ -49,7 +49,7 @@ _CONTENDER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option(
         "--minutes",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteNumber(0, min_open=True),
         default=5.0,
         show_default=True,
         help="Time for all networks together.",
@@ -73,12 +73,19 @@ def contender_options(command: F) -> F:
 def make_bench_settings(
     backbones: Sequence[str] | None, mechanisms: Sequence[str] | None, steps: int | None, batch_size: int | None
 ) -> "list[BenchSetting]":
-    """Return the settings to bench: every backbone with every mechanism, the defaults for what is None or empty."""
+    """Return the settings to bench: every backbone with every mechanism, the defaults for what is None or empty.
+
+    Raises UserError for a network that cannot be built, before any process is started.
+    """
+    from attncli import validation
     from attncli.benchmark import training
 
-    return training.make_settings(
+    settings = training.make_settings(
         list(backbones or training.BACKBONES), list(mechanisms or training.MECHANISMS), steps, batch_size
     )
+    for setting in settings:
+        validation.read(values={"model.backbone": setting.backbone, "model.attn": setting.attn})
+    return settings
 
 
 def check_requested_device() -> None:

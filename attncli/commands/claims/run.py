@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -12,6 +12,7 @@ from attncli.commands._completion import complete_claims, complete_datasets, com
 from attncli.commands._device_option import device_option
 from attncli.commands._executor_options import ExecutorChoice, jobs_option
 from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
+from attncli.commands._printed_commands import complete_commands
 from attncli.commands._recipe_options import (
     data_root_option,
     epochs_option,
@@ -24,6 +25,9 @@ from attncli.commands._sweep_execution import execute_sweep, exit_unless_complet
 from attncli.commands._value_types import SEEDS
 from attncli.quantities import format_quantity
 from attncli.shortcuts import SHORTCUT_KEYS
+
+if TYPE_CHECKING:
+    from attncli.runs import RunStore
 
 
 @click.command()
@@ -102,22 +106,24 @@ def command(
         echo_note(describe_trainings(trainings))
     if dry_run:
         return print_plan(plan, as_json)
-    failures, stop = execute_sweep(plan, RunStore(runs, tracking_uri), ExecutorChoice(jobs=jobs), quiet=quiet)
+    run_store = RunStore(runs, tracking_uri)
+    failures, stop = execute_sweep(plan, run_store, ExecutorChoice(jobs=jobs), quiet=quiet)
     if as_json:
         echo_json(sweep_summary.build_sweep_dict(plan_recipes(plan.name, recipes, runs=runs), failures, runs))
     elif failures or stop.reason:
-        click.echo(sweep_summary.render_sweep_end(plan, failures, runs, stopped=stop.reason))
+        summary = sweep_summary.render_sweep_end(plan, failures, run_store, stopped=stop.reason)
+        click.echo(complete_commands(summary))
     else:
-        next_command = _format_next_command(ids, backbone, files, runs)
+        next_command = _format_next_command(ids, backbone, files, run_store)
         click.echo(f"{format_quantity(len(plan.runs), 'run')} finished. Next: {next_command}")
     exit_unless_complete(failures, stop)
     return None
 
 
-def _format_next_command(ids: Sequence[str], backbone: str | None, files: Sequence[Path], runs: Path) -> str:
+def _format_next_command(ids: Sequence[str], backbone: str | None, files: Sequence[Path], run_store: "RunStore") -> str:
     """Return the command that prints the verdicts on the claims."""
-    from attncli.runs import list_runs_option
+    from attncli.runs import list_store_options
 
     options = ["--backbone", backbone] if backbone else []
     options += [word for file in files for word in ("--file", str(file))]
-    return shlex.join(["attncli", "claims", *ids, *options, *list_runs_option(runs), "-v"])
+    return shlex.join(["attncli", "claims", *ids, *options, *list_store_options(run_store), "-v"])

@@ -14,7 +14,7 @@ from attncli.commands._run_options import (
 )
 from attncli.commands._value_types import NAMES, SEEDS
 from attncli.dataset_catalog import find_properties, list_datasets
-from attncli.errors import unknown_name_error
+from attncli.errors import UserError, unknown_name_error
 from attncli.quantities import format_quantity
 
 
@@ -52,7 +52,7 @@ def command(
     """
     from attncli.analysis.run_filter import read_run_filter
     from attncli.result_files import export_results
-    from attncli.runs import read_failed_runs
+    from attncli.runs import describe_unfinished_runs, read_failed_runs
 
     run_filter = read_run_filter(dataset=dataset, backbone=backbone, attn=attn)
     if folder_is is not None and find_properties(folder_is) is None:
@@ -65,6 +65,8 @@ def command(
         if run_filter.selects(run)
         and (seeds is None or run.recipe.seed in (range(seeds) if isinstance(seeds, int) else seeds))
     ]
+    if not finished_runs and (advice := describe_unfinished_runs(runs)):
+        raise UserError("no finished runs to export", advice)
     failures = read_failed_runs(runs, warn_of_unreadable_runs)
     count = export_results(chosen, file, failures=failures, folder_is=folder_is)
     size = file.stat().st_size
