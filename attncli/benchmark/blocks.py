@@ -90,8 +90,10 @@ def bench_blocks(
         device: by default that of `--device`, else the GPU if there is one.
         against_timm: compare the outputs with timm's too.
 
-    Raises UserError for a precision that the device does not have.
+    Raises UserError for a precision that the device does not have or an unknown mechanism, before anything is timed.
     """
+    for name in mechanisms:
+        attention.locate_mechanism(name)
     device = device or choose_device()
     if device.type == "cpu":
         tune_malloc()

@@ -92,7 +92,7 @@ def command(
     if len(evaluated_runs) == 1 or format_ in ("table", "csv"):
         _print_rows(rows, format_)
     if len(evaluated_runs) > 1 and format_ != "csv":
-        _print_comparison(evaluated_runs, request, runs, format_)
+        _print_comparison(evaluated_runs, request, format_)
     return None
 
 
@@ -193,21 +193,22 @@ def _format_percent(share: float | None) -> str | None:
     return None if share is None else f"{100 * share:.2f}"
 
 
-def _print_comparison(
-    evaluated_runs: Sequence[EvaluatedRun], request: "EvaluationRequest", runs: Path, format_: str
-) -> None:
+def _print_comparison(evaluated_runs: Sequence[EvaluatedRun], request: "EvaluationRequest", format_: str) -> None:
     """Print the comparison of several runs, by the mean of their evaluations; for LaTeX as a paper's table."""
     from attncli.analysis.compare import compare_variants
     from attncli.report.comparison import render_comparison
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns
-    from attncli.runs import read_failed_runs, read_folder_runs
+    from attncli.runs import read_failed_runs, read_folder_run
     from attncli.trained.evaluate import replace_test_results
 
-    by_digest = {run.trained.folder.name: run.evaluations for run in evaluated_runs}
-    finished_runs = [
-        replace_test_results(run, by_digest[run.digest]) for run in read_folder_runs(runs) if run.digest in by_digest
-    ]
-    rows = compare_variants(finished_runs, failures=read_failed_runs(runs, warn_of_unreadable_runs))
+    by_digest = {
+        run.digest: replace_test_results(run, evaluated.evaluations)
+        for evaluated in evaluated_runs
+        if (run := read_folder_run(evaluated.trained.folder)) is not None
+    }
+    places = dict.fromkeys(evaluated.trained.folder.absolute().parent for evaluated in evaluated_runs)
+    failures = [failed for place in places for failed in read_failed_runs(place, warn_of_unreadable_runs)]
+    rows = compare_variants([by_digest[digest] for digest in sorted(by_digest)], failures=failures)
     width = find_text_width()
     if format_ == "latex":
         table = render_comparison(rows, format_, width, choose_columns(PAPER_COLUMNS, "sd"), "sd")

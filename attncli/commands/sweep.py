@@ -153,6 +153,9 @@ def command(
         refuse_unused_root([run.recipe.data for run in plan.runs])
     _warn_of_changed_images(plan)
     if dry_run:
+        from attncli.jobs.executors import check_executor_options
+
+        check_executor_options(choice.name, jobs=choice.jobs, cpus=choice.cpus, gpus=choice.gpus, slurm=choice.slurm)
         return print_plan(plan, as_json)
     run_store = RunStore(runs, tracking_uri)
     failures, stop = execute_sweep(plan, run_store, choice, quiet=quiet, fail_fast=fail_fast)

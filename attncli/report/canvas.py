@@ -106,9 +106,9 @@ class Canvas:
         write_atomically(path, buffer.getvalue())
 
 
-def measure_text(text: str, points: float, *, bold: bool = False) -> float:
+def measure_text(text: str, points: float) -> float:
     """Return the width of a line of text, in inches."""
-    return float(choose_font(text, points, bold=bold).getlength(text)) / DPI if text else 0.0
+    return float(choose_font(text, points).getlength(text)) / DPI if text else 0.0
 
 
 def choose_font(text: str, points: float, *, bold: bool = False) -> ImageFont.FreeTypeFont:

@@ -15,6 +15,7 @@ MOST_BARS = 40  # classes up to which every class has its bar
 MAX_NAME = 14  # characters of a class's name
 LIGHT_PERCENT = 10.0  # % of a class; the colours of a confusion matrix reach at least that far
 TITLE_POINTS, PANEL_POINTS, LABEL_POINTS, TICK_POINTS, NAME_POINTS = 12, 11, 10, 9, 8
+SCALE_STEPS = 256  # colours of the scale
 RIGHT_COLOUR, EMPTY_COLOUR = "#e3e3e3", "#ffffff"  # of cells on the diagonal, of cells without images
 ORANGES = (  # from few to many (ColorBrewer's nine oranges, Brewer 2003)
     "#fff5eb", "#fee6ce", "#fdd0a2", "#fdae6b", "#fd8d3c", "#f16913", "#d94801", "#a63603", "#7f2704"
@@ -171,11 +172,11 @@ def _draw_scale(canvas: Canvas, left: float, top: float, height: float, highest:
 
 
 @cache
-def _paint_scale(steps: int = 256) -> Image.Image:
+def _paint_scale() -> Image.Image:
     """Return the colours of the scale from the highest to 0, one pixel each, below each other."""
-    strip = Image.new("RGB", (1, steps))
-    for row in range(steps):
-        strip.paste(choose_orange(1 - row / (steps - 1)), (0, row, 1, row + 1))
+    strip = Image.new("RGB", (1, SCALE_STEPS))
+    for row in range(SCALE_STEPS):
+        strip.paste(choose_orange(1 - row / (SCALE_STEPS - 1)), (0, row, 1, row + 1))
     return strip
 
 

@@ -105,18 +105,19 @@ def saved_figure(
 
 
 LabelSpot = tuple[float, float, str, str]  # x, y, text, colour
+LABEL_DISTANCE = 13.0  # points between the names of two lines, at least
 
 
-def label_line_ends(figure: Figure, axes: Axes, spots: Sequence[LabelSpot], least_distance: float = 13.0) -> None:
+def label_line_ends(figure: Figure, axes: Axes, spots: Sequence[LabelSpot]) -> None:
     """Write names at the right of the axes, level with the last points of their lines, moved apart if they touch.
 
-    The panel must be placed already. `least_distance` is the smallest distance between two names in points.
+    The panel must be placed already.
     """
     axes.get_ylim()  # the scale follows the data from here on, not only when it is drawn
     per_point = figure.dpi / 72
     spots = sorted((s for s in spots if math.isfinite(s[1])), key=lambda s: s[1])
     levels = [axes.transData.transform((x, y))[1] / per_point for x, y, *_ in spots]
-    targets = _spread_labels(levels, least_distance, highest=axes.get_window_extent().y1 / per_point)
+    targets = _spread_labels(levels, LABEL_DISTANCE, highest=axes.get_window_extent().y1 / per_point)
     for (_, y, text, colour), level, target in zip(spots, levels, targets, strict=True):
         axes.annotate(
             text, (1, y), (8, target - level), xycoords=("axes fraction", "data"), textcoords="offset points",

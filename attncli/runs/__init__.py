@@ -11,6 +11,7 @@ from attncli.runs.failed import FailedRun, read_failed_runs
 from attncli.runs.finished import (
     list_untracked_runs,
     read_finished_runs,
+    read_folder_run,
     read_folder_runs,
 )
 from attncli.runs.finished_run import FinishedRun
@@ -45,6 +46,7 @@ __all__ = [
     "locate_pretrained_run",
     "read_failed_runs",
     "read_finished_runs",
+    "read_folder_run",
     "read_folder_runs",
     "restore_recipe",
 ]

@@ -65,6 +65,12 @@ def read_folder_runs(runs: Path, *, dataset: str | None = None) -> Iterator[Fini
                 yield run
 
 
+def read_folder_run(folder: Path) -> FinishedRun | None:
+    """Read the finished run of its folder; None if it is not finished or cannot be read."""
+    result = read_finished_result(folder)
+    return None if result is None else _make_folder_run(folder, result)
+
+
 def _make_folder_run(folder: Path, result: Result) -> FinishedRun | None:
     try:
         recipe = read_folder_recipe(folder)

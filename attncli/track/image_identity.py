@@ -37,14 +37,14 @@ def describe_changed_images(recipe: Recipe, pinned_recipe: Recipe) -> str:
     )
 
 
-def cache_digests(read_digest: DigestReader = data.read_digest) -> DigestReader:
+def cache_digests() -> DigestReader:
     """Return a `data.read_digest` that remembers its answers, for the recipes of one plan."""
     digests: dict[str, str | None] = {}
 
     def read_cached(recipe: Data, *, cache: Path) -> str | None:
         key = recipe.model_dump_json()
         if key not in digests:
-            digests[key] = read_digest(recipe, cache=cache)
+            digests[key] = data.read_digest(recipe, cache=cache)
         return digests[key]
 
     return read_cached

@@ -130,6 +130,7 @@ def test_interquartile_mean_is_scipys():
 def test_bars_join_what_does_not_differ():
     """Longest ranges only, none of a single variant."""
     assert find_cliques([1.0, 1.5, 2.4, 4.0], 1.0) == [(0, 1), (1, 2)]
+    assert find_cliques([1.0, 1.2, 1.4], 1.0) == [(0, 2)]
     assert find_cliques([1.0, 3.0], 1.0) == []
 
 

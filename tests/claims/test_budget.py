@@ -6,13 +6,13 @@ import pytest
 
 from attncli.analysis.count_cache import CountCache
 from attncli.claims import claim_files, judge
-from attncli.claims.budget import Budget, find_claimed_epochs
+from attncli.claims.budget import Budget, compute_budget, find_claimed_epochs
 from attncli.claims.evidence import Evidence
 from attncli.claims.next_step import describe_unused_runs
 from attncli.claims.throughput import SpeedStore
 from attncli.report.claims import format_verdict_figures
-from attncli.runs import RunStore, read_finished_runs
-from tests.claims.case import claims_file, pairs
+from attncli.runs import RunStore, read_finished_runs, read_folder_runs
+from tests.claims.case import claims_file, pairs, run
 from tests.claims.test_judge import BETTER, ECA, PLAIN, PLAINS, verdict
 
 SHORT = {"data__name": "cifar10", "data__per_class": 270, "train__epochs": 2}
@@ -30,6 +30,16 @@ def test_a_short_schedule_on_a_part_of_the_images_is_marked(tmp_path):
     assert (values["budget"], values["image_share"]) == (found.budget.describe(), 2700 / 50_000)
     long = dataclasses.replace(found, budget=dataclasses.replace(found.budget, epochs=1500, claimed_epochs=2000))
     assert format_verdict_figures(long).endswith("; 1,500 of 2,000 epochs; 5.4 % of the images")
+
+
+def test_the_budget_is_that_of_the_shortest_run(tmp_path):
+    """Neither the longest run nor the first stands for all."""
+    for seed, epochs in enumerate((8, 2, 164)):
+        run(tmp_path, attn="none", seed=seed, top1=0.9, data__name="cifar10", train__epochs=epochs)
+    (claim,) = claim_files.read_claim_files([claims_file(tmp_path, f"{ECA} > {PLAIN}", on="cifar10")])
+    budget = compute_budget(claim, list(read_folder_runs(tmp_path)))
+    assert budget is not None
+    assert (budget.epochs, budget.claimed_epochs) == (2, 164)
 
 
 def test_the_whole_schedule_is_not_marked(tmp_path):

@@ -12,8 +12,9 @@ from attncli.claims import claim_files, judge, throughput
 from attncli.claims.evidence import Evidence
 from attncli.claims.throughput import NetworkTimings, SpeedStore
 from attncli.measure.environment import describe_machine
+from attncli.runs import read_folder_runs
 from attncli.system.gpu_support import DEVICE_VARIABLE
-from tests.claims.case import claims_file
+from tests.claims.case import claims_file, pairs
 
 PLAIN, ECA = "train_speed(resnet20)", "train_speed(resnet20 + eca)"
 FAST = [0.010, 0.011, 0.009, 0.010, 0.012, 0.010, 0.010, 0.011, 0.010]
@@ -92,6 +93,18 @@ def test_noise_leaves_it_undecided(tmp_path, monkeypatch):
     timed_as(monkeypatch, slower=1.0, noise=0.2)
     found = verdict(tmp_path, f"{ECA} < {PLAIN}", True)
     assert (found.outcome, found.command) == ("undecided", f"attncli claims c0 --file {tmp_path}/eca.yaml --measure")
+
+
+@pytest.mark.parametrize(("noise", "outcome"), [(0.0, "holds"), (0.2, "undecided")])
+def test_runs_alone_do_not_decide_a_claim_about_speed_too(tmp_path, monkeypatch, noise, outcome):
+    """The accuracies hold; the claim holds if the speeds do, and is undecided if they are."""
+    timed_as(monkeypatch, slower=1.0 if noise else 2.0, noise=noise)
+    pairs(tmp_path / "runs", "eca", [0.9, 0.91, 0.92, 0.9], [0.7, 0.71, 0.72, 0.71])
+    check = f"top1(resnet20 + eca) > top1(resnet20) and {ECA} < {PLAIN}"
+    (claim,) = claim_files.read_claim_files([claims_file(tmp_path, check)])
+    finished_runs = list(read_folder_runs(tmp_path / "runs"))
+    evidence = Evidence(CountCache(), SpeedStore(tmp_path / "runs", measure=True), finished_runs)
+    assert judge.judge_claims([claim], evidence)[0].outcome == outcome
 
 
 def test_figures_are_kept(tmp_path, monkeypatch):

@@ -156,10 +156,11 @@ def test_half_an_entry_is_not_used(tmp_path: Path, decoded: list[str]) -> None:
     (tmp_path / f"cache/.{binaries[0].name}.1").write_bytes(b"left by a killed process")
     assert torch.equal(load(root).train.images, expected)
     assert len(decoded) == 48
-    for path in descriptions:
-        path.write_text('{"shape": [')
-    assert torch.equal(load(root).train.images, expected)
-    assert len(decoded) == 72
+    for count, text in ((72, '{"shape": ['), (96, "null")):
+        for path in descriptions:
+            path.write_text(text)
+        assert torch.equal(load(root).train.images, expected)
+        assert len(decoded) == count
     assert not list((tmp_path / "cache").glob(".*"))
 
 

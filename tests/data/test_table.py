@@ -292,6 +292,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a short row": (lambda r: (r / "x.csv").write_text("path,label\n0.png\n"), "line 2 has another number"),
     "several labels": (lambda r: (r / "x.csv").write_text("path,a,b\n0.png,1,1\n"), "no class or several"),
     "JSON of another kind": (lambda r: (r / "x.csv").write_text('{"images": [], "annotations": []}'), "COCO"),
+    "JSON without a mapping": (lambda r: (r / "x.jsonl").write_text("123"), "JSON without a mapping"),
+    "the delimiter only": (lambda r: (r / "x.csv").write_text("sep=;\n"), "no lines in it but"),
     "one class": (lambda r: (r / "x.csv").write_text("0.png,a\n1.png,a"), "at least two classes"),
     "two files": (
         lambda r: [picture(r / f"{f}/9.jpg", 1) for f in "ab"] and (r / "x.csv").write_text("9.jpg,a\n1.png,b"),

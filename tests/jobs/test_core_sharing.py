@@ -32,6 +32,7 @@ def test_numbers_of_jobs_to_choose_from(cores: int, runs: int, counts: tuple[int
         ({8: 1.0, 4: 1.2, 2: 1.8, 1: 4.0}, 1, 99, 4, "2 threads each they do about 2.2 x"),
         ({8: 1.0, 4: 1.2, 2: 1.8, 1: 4.0}, 10, 30, 2, "4 threads each they do about 1.7 x"),  # 27 GB hold two
         ({8: 1.0, 4: 1.2, 2: 1.8, 1: 4.0}, 20, 30, 1, "a run takes 20.0 GB, and 30.0 GB are free"),
+        ({8: 1.0, 4: 1.2, 2: 1.8, 1: 4.0}, 10, 21, 1, "a run takes 10.0 GB, and 21.0 GB are free"),  # 18.9 hold one
         ({8: 11.0}, 1, 99, 1, "less than 1.2 x"),  # too slow to be timed with fewer
         ({8: 1.0, 4: 1.7, 2: 3.4, 1: 6.8}, 1, 99, 1, "less than 1.2 x"),  # 1.18 is too little
     ],

@@ -13,7 +13,7 @@ from attncli.jobs import Task, TaskEnded, TaskEvent, execute_plan, plan_sweep
 from attncli.jobs.events import EndStatus, TaskSource
 from attncli.jobs.execute import summarize_status
 from attncli.jobs.plan import SweepPlan
-from attncli.records import Result
+from attncli.records import PLAN_TAG, Result
 from attncli.system.signals import StopRequest
 from attncli.track import RunStore
 from attncli.track.parent_runs import PARENT_TAG
@@ -82,6 +82,7 @@ def test_every_network_is_timed_before_anything_is_trained(made: SweepPlan, runs
     assert [t.digest for t in trained] == [r.digest for r in made.runs]
     assert len({t.tags[PARENT_TAG] for t in trained if t.recipe.data.name == "digits"}) == 1
     assert len({t.tags[PARENT_TAG] for t in trained}) == 2
+    assert {t.tags[PLAN_TAG] for t in trained} == {"2"}  # seeds of each
     assert parents(runs, made.name) == {"digits-resnet20": "FINISHED", "clips-resnet20": "FINISHED"}
 
 

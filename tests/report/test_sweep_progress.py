@@ -182,6 +182,17 @@ def test_time_left_after_a_slow_mechanism(tmp_path: Path, clock: list[float]) ->
     assert board.estimate_seconds_left() == pytest.approx(300 + (300 + 10) / 2)
 
 
+def test_other_seeds_take_as_long_as_most_of_those_that_finished(tmp_path: Path, clock: list[float]) -> None:
+    """One seed that the machine was slow for says nothing about the next: the median counts."""
+    runs = tuple(planned("se", seed, seconds=5.0) for seed in range(4))
+    board = SweepProgress(SweepPlan("s", runs), tmp_path, jobs=1)
+    for run, seconds in zip(runs, (300, 10, 20), strict=False):
+        board.handle_event(TaskStarted(task(run)))
+        clock[0] += seconds
+        board.handle_event(TaskEnded(task(run), "FINISHED"))
+    assert board.estimate_seconds_left() == pytest.approx(20)
+
+
 def test_time_left_is_told_by_the_runs_at_work_where_nothing_else_is_known(tmp_path: Path, clock: list[float]) -> None:
     """A first run's own time stands for those to come; before it says anything there is no figure."""
     runs = tuple(planned("se", seed) for seed in range(3))

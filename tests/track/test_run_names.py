@@ -78,6 +78,10 @@ def test_runs_of_one_name_get_what_differs() -> None:
     assert distinguish_names([recipe(), recipe(train__lr=0.3, data__pad=2)]) == [
         "eca-resnet18-s0[lr=0.1]", "eca-resnet18-s0[pad=2,lr=0.3]"
     ]  # fmt: skip
+    long = "c" * 60
+    assert distinguish_names([recipe(data__image_column=long), recipe(data__image_column="c")]) == [
+        f"eca-resnet18-s0[image_column={39 * 'c'}…]", "eca-resnet18-s0[image_column=c]"
+    ]  # fmt: skip
     assert distinguish_names([]) == []
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -358,6 +359,13 @@ def test_predictions_are_those_of_the_network(folder: Path, tmp_path: Path) -> N
     assert prediction.probabilities == pytest.approx(expected.values.tolist(), abs=1e-5)
     with pytest.raises(UserError, match="cannot be read as an image"):
         predict_files(trained, [tmp_path / "notes.txt"])
+
+
+def test_runs_of_other_folders_are_compared(folder: Path, tmp_path: Path) -> None:
+    """They are given by path; the folder of runs of the options has none of them."""
+    paths = [str(shutil.copytree(folder, tmp_path / place / folder.name)) for place in ("here", "there")]
+    table = line("eval", *paths, "--corruption", "jpeg", "--format", "markdown", "--runs", str(tmp_path)).out
+    assert any(text.split()[:3] == ["|", "eca", "|"] for text in table.splitlines()), table
 
 
 def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def _load_entry(
         description = json.loads(description_path.read_text(encoding="utf-8"))
         if binary.stat().st_size != math.prod(shape) or description["shape"] != list(shape):
             return None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     description = keep_current_description(files, description_path, description)
     if description is None:

@@ -20,6 +20,7 @@ from attncli.recipe import Data
 LAYOUT = "columns image (bytes, or a struct with `bytes`) and label (numbers or texts), as Hugging Face datasets have"
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels")
+SHOWN_COLUMNS = 12  # in an error
 TypeTest = Callable[[pa.DataType], bool]
 
 
@@ -225,6 +226,6 @@ def is_string(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
-def _list_columns(fields: Mapping[str, pa.DataType], limit: int = 12) -> str:
+def _list_columns(fields: Mapping[str, pa.DataType]) -> str:
     named = [f"{name} ({kind})" if len(str(kind)) < 30 else name for name, kind in fields.items()]
-    return format_first(named, limit) or "none"
+    return format_first(named, SHOWN_COLUMNS) or "none"

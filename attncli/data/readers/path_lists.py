@@ -80,6 +80,8 @@ def read_path_table(path: Path, wanted: ColumnNames) -> PathTable:
         if any('"annotations"' in line for line in lines):
             raise UserError(f"{path}: one JSON text, as COCO has, and not a line per image", CONVERT_HINT) from error
         raise UserError(f"{path}: not a readable table: {error}", hint) from error
+    if not rows:
+        raise UserError(f"{path}: no lines in it but that of the delimiter", LAYOUT)
     _check_no_pixels(rows[0], path)
     has_header = is_json or _is_header(rows[0], wanted)
     numbered = ("path", "label", *(f"column {i}" for i in range(2, len(rows[0]))))
@@ -176,8 +178,8 @@ def _split_json_lines(lines: Sequence[str]) -> list[list[str]]:
         entries = json.loads("\n".join(lines))
     elif len(lines) == 1 or lines[0].strip() == "{":
         entry = json.loads("\n".join(lines))
-        is_one_row = not any(map(IMAGE_ENDING.search, entry))
-        entries = [entry] if is_one_row else [{"path": path, "label": label} for path, label in entry.items()]
+        has_paths = isinstance(entry, dict) and any(map(IMAGE_ENDING.search, entry))
+        entries = [{"path": path, "label": label} for path, label in entry.items()] if has_paths else [entry]
     else:
         entries = [json.loads(line) for line in lines]
     if not all(isinstance(entry, dict) for entry in entries):

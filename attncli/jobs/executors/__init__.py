@@ -23,32 +23,46 @@ def choose_executor(
 
     `jobs="auto"` begins with one, or one per GPU; the executor says with `JobsChanged` how many there are then.
 
-    Raises UserError for options that the executor does not have.
+    Raises UserError for options that the executor does not have, or if it is not installed.
     """
-    if slurm and executor_name != "slurm":
-        raise UserError("--slurm without --on slurm", "leave out --slurm or add --on slurm")
+    check_executor_options(executor_name, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
     if executor_name == "local":
-        if cpus is not None or gpus is not None:
-            name = "--cpus" if cpus is not None else "--gpus"
-            raise UserError(
-                f"{name} is only for clusters",
-                "on this machine --jobs divides cores and GPUs; else add --on ray or --on slurm",
-            )
         first_jobs = resources.choose_job_count() if jobs in (None, "auto") else int(jobs)
         return make_local_executor(first_jobs, settings, shares_devices=jobs == "auto"), first_jobs
-    if jobs == "auto":
-        raise UserError(f"--jobs auto with --on {executor_name}", "a cluster's jobs are given with --jobs N")
+    assert jobs != "auto"  # for clusters `check_executor_options` refuses it
     if executor_name == "ray":
         from attncli.jobs.executors.ray import make_ray_executor
 
         return make_ray_executor(settings, jobs=jobs, cpus=cpus or 1, gpus=gpus), jobs or 1
     from attncli.jobs.executors.slurm import make_slurm_executor
 
-    if gpus is not None and gpus != int(gpus):
-        raise UserError(f"--gpus {gpus:g}: Slurm gives whole GPUs", "only --on ray takes parts of a GPU")
     return make_slurm_executor(
         settings, jobs=jobs, cpus=cpus or 1, gpus=int(gpus or 0), options=parse_sbatch_options(slurm)
     ), jobs or 1
+
+
+def check_executor_options(
+    executor_name: str,
+    *,
+    jobs: int | Literal["auto"] | None = None,
+    cpus: int | None = None,
+    gpus: float | None = None,
+    slurm: Sequence[str] = (),
+) -> None:
+    """Raise UserError for options that the executor does not have; it need not be installed."""
+    if slurm and executor_name != "slurm":
+        raise UserError("--slurm without --on slurm", "leave out --slurm or add --on slurm")
+    if executor_name == "local" and (cpus is not None or gpus is not None):
+        name = "--cpus" if cpus is not None else "--gpus"
+        raise UserError(
+            f"{name} is only for clusters",
+            "on this machine --jobs divides cores and GPUs; else add --on ray or --on slurm",
+        )
+    if executor_name != "local" and jobs == "auto":
+        raise UserError(f"--jobs auto with --on {executor_name}", "a cluster's jobs are given with --jobs N")
+    if executor_name == "slurm" and gpus is not None and gpus != int(gpus):
+        raise UserError(f"--gpus {gpus:g}: Slurm gives whole GPUs", "only --on ray takes parts of a GPU")
+    parse_sbatch_options(slurm)
 
 
 def parse_sbatch_options(words: Sequence[str]) -> dict[str, Any]:
