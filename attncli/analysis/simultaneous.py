@@ -49,8 +49,8 @@ class SimultaneousEstimate:
     `p` is corrected for all variants of the table. `low` and `high` are None if the differences do not vary at all.
     `spread` is the standard deviation of a difference at one seed, moderated. As an estimate of the variant's own it is
     as certain as `degrees_of_freedom` say: the prior, a mean of other spreads, counts half. An interval of 80 % then
-    holds the true spread in 70 to 85 % of cases (simulated by tests/analysis/audit.py: 2 to 36 variants, 3 to 8 seeds, a
-    scatter of `SPREAD_SCATTER`).
+    holds the true spread in 70 to 85 % of cases (tests/analysis/audit.py: 2 to 36 variants, 3 to 8 seeds, a scatter of
+    `SPREAD_SCATTER`).
     """
 
     mean: float
