@@ -26,7 +26,7 @@ def test_added_parameters_on_resnet50_are_those_of_the_cards(monkeypatch: pytest
 
 
 def test_all_leaves_none_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without --attn every mechanism has a line of figures, or a reason. Only parameters are counted in earnest here."""
+    """Without --attn every mechanism has a line of figures, or a reason. Only parameters are counted in earnest."""
 
     def count(net: nn.Module, *_: object) -> cost.NetworkCounts:
         return cost.NetworkCounts(
