@@ -47,7 +47,10 @@ class SimultaneousEstimate:
     """The difference of one variant to the baseline, tested together with the others of its table.
 
     `p` is corrected for all variants of the table. `low` and `high` are None if the differences do not vary at all.
-    `spread` is the standard deviation of a difference at one seed, moderated; it has `degrees_of_freedom`.
+    `spread` is the standard deviation of a difference at one seed, moderated. As an estimate of the variant's own it is
+    as certain as `degrees_of_freedom` say: the prior, a mean of other spreads, counts half. An interval of 80 % then
+    holds the true spread in 70 to 85 % of cases (tests/analysis/audit.py: 2 to 36 variants, 3 to 8 seeds, a scatter of
+    `SPREAD_SCATTER`).
     """
 
     mean: float
@@ -129,7 +132,7 @@ def _test_variant(values: Sequence[float], variance: float, level: float, family
         low=mean - critical * error,
         high=mean + critical * error,
         spread=spread,
-        degrees_of_freedom=family.degrees_of_freedom,
+        degrees_of_freedom=min(family.degrees_of_freedom, len(values) - 1 + round(PRIOR_WEIGHT / 2)),
     )
 
 

@@ -213,18 +213,23 @@ def seeds_needed_range(
 
     Args:
         spread: Standard deviation of the differences.
-        degrees_of_freedom: Of the spread: the number of seeds less one, summed over the variants that share it.
+        degrees_of_freedom: Of the spread; of one sample the number of seeds less one.
         size: The true difference; give the smallest one of interest, never the observed one.
         alpha: Level of the test.
     """
+    low, high = (seeds_needed(value, size, alpha=alpha) for value in find_plausible_spreads(spread, degrees_of_freedom))
+    return low, high
+
+
+def find_plausible_spreads(spread: float, degrees_of_freedom: int) -> tuple[float, float]:
+    """Return the 80 % interval (chi-square) of the true spread, of which `spread` is an estimate."""
     from scipy import special
 
     tail = (1 - SPREAD_CONFIDENCE) / 2
-    plausible_spreads = (
-        spread * math.sqrt(degrees_of_freedom / float(special.chdtri(degrees_of_freedom, tail))),
-        spread * math.sqrt(degrees_of_freedom / float(special.chdtri(degrees_of_freedom, 1 - tail))),
+    low, high = (
+        spread * math.sqrt(degrees_of_freedom / float(special.chdtri(degrees_of_freedom, share)))
+        for share in (tail, 1 - tail)
     )
-    low, high = (seeds_needed(value, size, alpha=alpha) for value in plausible_spreads)
     return low, high
 
 

@@ -13,7 +13,7 @@ import itertools
 import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
@@ -33,7 +33,8 @@ class Setting:
     """How accuracies are drawn: test images, mean, spread of a run and correlation within a seed.
 
     `scatter` is the standard deviation of the log spread of networks, `shared` the share of the variants' own variance
-    that is the same for all of them, `missing` the chance that a seed of a variant is missing.
+    that is the same for all of them, `missing` the chance that a seed of a variant is missing, `loud` the factor of the
+    first variant's own spread.
     """
 
     images: int | None
@@ -43,6 +44,7 @@ class Setting:
     scatter: float = 0.0
     shared: float = 0.0
     missing: float = 0.0
+    loud: float = 1.0
 
 
 DIGITS = Setting(359, 0.98, 0.0085, 0.55)
@@ -70,6 +72,7 @@ def draw_accuracies(
     if setting.shared:
         together = rng.standard_normal((times, seeds, 1))
         own[:, :, 1:] = np.sqrt(1 - setting.shared) * own[:, :, 1:] + np.sqrt(setting.shared) * together
+    own[:, :, 1] *= setting.loud
     own *= np.exp(setting.scatter * rng.standard_normal((times, 1, 1 + variants)))
     noise = np.sqrt(setting.correlation) * common + np.sqrt(1 - setting.correlation) * own
     accuracies = setting.mean + setting.spread * noise
@@ -317,6 +320,8 @@ def print_audit(times: int) -> None:
     print(f"{times} experiments a cell; standard error at 5 %: {100 * np.sqrt(0.0475 / times):.1f} points")
     for before in (True, False):
         _print_false_alarms(times, before)
+    _print_loud_variants(times)
+    _print_spread_coverages(times)
     for before in (True, False):
         _print_power(times, before)
     _print_best_powers()
@@ -334,6 +339,44 @@ def _print_false_alarms(times: int, before: bool) -> None:
     )
     title = f"False alarms, {rule}: any variant called better or worse without effect"
     _print_table(title, rows, _name_cells(CELLS))
+
+
+def _print_loud_variants(times: int) -> None:
+    """Print false alarms if one variant's spread is far beyond that of the others, which the test does not assume."""
+    cells = list(itertools.product((3, 4, 8), (2, 6, 14)))
+    rows = (
+        (f"x {loud:g}", [count_false_alarms(replace(CIFAR, loud=loud), n, k, times, before=False) for n, k in cells])
+        for loud in (2.0, 3.0, 5.0, 10.0)
+    )
+    _print_table("False alarms if the own spread of one variant is larger", rows, _name_cells(cells))
+
+
+def measure_spread_coverage(scatter: float, seeds: int, variants: int, times: int) -> float:
+    """Return how often the 80 % interval that the needed seeds are planned with holds a variant's true spread.
+
+    `scatter` is the standard deviation of the log spread of the variants; that of the baseline is 1.
+    """
+    rng = np.random.default_rng(2)
+    held = []
+    for _ in range(times):
+        own = np.exp(scatter * rng.standard_normal(variants))
+        differences = own * rng.standard_normal((seeds, variants)) - rng.standard_normal((seeds, 1))
+        by_seed = [dict(enumerate(column)) for column in differences.T.tolist()]
+        estimates = simultaneous.compare_with_baseline(by_seed, [stats.ALPHA] * variants)
+        for estimate, spread in zip(estimates, np.sqrt(own**2 + 1), strict=True):
+            assert estimate is not None
+            low, high = stats.find_plausible_spreads(estimate.spread, estimate.degrees_of_freedom)
+            held.append(low <= spread <= high)
+    return statistics.fmean(held)
+
+
+def _print_spread_coverages(times: int) -> None:
+    cells = list(itertools.product((3, 5, 8), (2, 6, 14, 36)))
+    rows = (
+        (f"log sd {scatter:g}", [measure_spread_coverage(scatter, n, k, times // 10) for n, k in cells])
+        for scatter in (0.0, simultaneous.SPREAD_SCATTER)
+    )
+    _print_table("The 80 % interval of a spread holds it", rows, _name_cells(cells))
 
 
 def _print_power(times: int, before: bool) -> None:
