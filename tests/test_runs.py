@@ -25,6 +25,7 @@ from attncli.runs import (
     read_finished_runs,
     restore_recipe,
 )
+from attncli.runs.unreadable import UnreadableRun, explain_unreadable_runs
 from attncli.track.provenance import (
     ORIGIN_FILE,
     ProcessIdentity,
@@ -447,6 +448,12 @@ def test_failed_runs_that_cannot_be_read_are_told_of(tmp_path):
     told = {finding["what"]: finding for finding in json.loads(line("doctor", "--runs", str(tmp_path), "--json").out)}
     assert not told["runs"]["ok"]
     assert "1 failed run of a newer version" in told["runs"]["found"]
+
+
+def test_many_unreadable_runs_are_counted():
+    """The first ones are named, and how many others there are."""
+    (error,) = explain_unreadable_runs([UnreadableRun(digest=f"{number:012}") for number in range(7)])
+    assert error.problem.endswith("000000000004 and 2 more")
 
 
 def test_doctor_tells_of_runs_that_only_mlflow_has(recorded):
