@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._device_option import device_option
-from attncli.commands._output import echo_json, format_option, json_option
+from attncli.commands._output import echo_json, echo_note, format_option, json_option
 from attncli.commands._recipe_options import classes_option, network_options, read_recipe
 from attncli.commands._result_stream import echo_result
 from attncli.errors import CollectedError, UserError
@@ -68,6 +68,7 @@ def command(
     if speed:
         choose_device()  # an error if it is not there, before anything is printed
     shape = InputSpec(classes or (1000 if max(size) >= LARGE_SIDE else 10), size)
+    _announce_many(recipes, speed)
     rows = _measure_rows(recipes, shape, speed, processes, hides_bar=as_json and not sys.stderr.isatty())
     if as_json:
         echo_json([row.to_json_dict() for row in rows])
@@ -87,6 +88,14 @@ def command(
     click.echo(render_overheads(measured, width))
     click.echo("\n" + fill_text(describe_overhead_columns(measured), min(width, 100)), err=True)
     return None
+
+
+def _announce_many(recipes: "Sequence[Recipe]", speed: bool) -> None:
+    """Say on stderr how many mechanisms are measured, if more than one is, and what shortens it."""
+    if len(recipes) > 1:
+        timing = ", each timed in turn with it; --no-speed only counts" if speed else ""
+        backbone = recipes[0].model.backbone
+        echo_note(f"measures {len(recipes)} mechanisms against plain {backbone}{timing}; --attn NAME measures one")
 
 
 def _measure_rows(

@@ -52,8 +52,8 @@ def locate_error(error: BaseException, path: Path) -> str:
 
 
 def find_assignment(tree: ast.Module, name: str) -> ast.expr | None:
-    """Return the expression assigned to a module-level name, or None."""
-    for node in tree.body:
+    """Return the expression that a module-level name has in the end, or None."""
+    for node in reversed(tree.body):
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             return node.value
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
@@ -71,8 +71,8 @@ def list_definitions(tree: ast.Module) -> list[str]:
 
 
 def find_definition(tree: ast.Module, name: str) -> ast.ClassDef | ast.FunctionDef | None:
-    """Return the class or function of this name at the top level of a file, or None."""
-    definitions = (node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+    """Return the class or function of this name at the top level of a file, the last of several; or None."""
+    definitions = (node for node in reversed(tree.body) if isinstance(node, ast.ClassDef | ast.FunctionDef))
     return next((node for node in definitions if node.name == name), None)
 
 
@@ -89,7 +89,7 @@ def find_method(tree: ast.Module, class_name: str, method: str) -> ast.FunctionD
     node = find_definition(tree, class_name)
     if not isinstance(node, ast.ClassDef):
         return None
-    own = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == method), None)
+    own = next((n for n in reversed(node.body) if isinstance(n, ast.FunctionDef) and n.name == method), None)
     bases = (base.id for base in node.bases if isinstance(base, ast.Name) and base.id != class_name)
     return own or next((found for base in bases if (found := find_method(tree, base, method))), None)
 

@@ -112,6 +112,26 @@ class Halving(nn.Module):
         return self.conv(x)
 
 
+class Again(nn.Module):
+    def __init__(self, dim, first_definition):
+        super().__init__()
+
+
+class Again(nn.Module):
+    def __init__(self, first_definition):
+        super().__init__()
+
+    def __init__(self, dim, kernel_size=3):
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim, bias=False)
+
+    def forward(self, x, context):
+        return self.conv(x)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
 class Broken(nn.Module):
     def __init__(self, dim):
         super().__init__()
@@ -143,6 +163,7 @@ PARAMETERS = {
     "Kernels": (["model.options.kernels=[3]"], [c * 9 + c for c in WIDTHS]),
     "Spatial": (["model.options.kernel_size=5"], [50] * 3),
     "Energy": ([], [0] * 3),
+    "Again": (["model.options.kernel_size=5"], [25 * c for c in WIDTHS]),  # of two definitions Python takes the last
     "Sized": ([], [c * side**2 for c, side in zip(WIDTHS, (16, 8, 4), strict=True)]),
 }
 
