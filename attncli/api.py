@@ -209,7 +209,7 @@ def compare(
     run_filter.refuse_unknown_names(finished_runs)
     failed_runs = read_failed_runs(folder, _warn_of_unreadable_runs)
     rows = compare_variants(finished_runs, margin=margin / 100, failures=failed_runs)
-    return pd.DataFrame([row.to_json_dict() for row in run_filter.select_rows(rows, finished_runs)])
+    return pd.DataFrame([row.to_json_dict() for row in run_filter.select_rows(rows)])
 
 
 def read_recipe(

@@ -5,13 +5,16 @@ import json
 import os
 import shlex
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
+
+from attncli.spelling import measure_typing_errors
 
 LAUNCHER_FOLDER_VARIABLE = "ATTNCLI_CONFIDED"  # the folder in which the processes of one run write their errors
 
 MOST_KNOWN = 80  # names that a hint lists
-LEAST_PREFIX = 3  # letters of a name that begins a known one, above which this counts more than similarity
+MOST_ERRORS = 0.35  # typing errors per letter, up to which a word is near
+LEFT_OVER = 0.05  # typing errors that each letter counts after a beginning
 CLASS_WORDS = ("attention", "attn", "module", "layer", "block", "net", "2d")  # ends of the names of classes
 
 
@@ -103,7 +106,7 @@ def _escape_character(char: str) -> str:
 
 
 def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | None = None) -> str:
-    """Return a hint: 'did you mean ...' with the most similar name or one with that prefix, else all known names.
+    """Return a hint: 'did you mean ...' with the nearest name or one with a near beginning, else all known names.
 
     Letter case, hyphens, underscores and other signs do not count, nor words at the end as in SEAttention or GCBlock.
 
@@ -123,18 +126,34 @@ def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | N
     for spelling in (folded, strip_class_words(folded)):
         if spelling in suggestions:
             return f"did you mean {suggestions[spelling]}?"
-    longer = [candidate for candidate in map(fold_name, known) if len(folded) > 1 and candidate.startswith(folded)]
-    longer.sort(key=len)
     names = {fold_name(candidate) for candidate in known}
-    similar = sorted(  # of two that are equally near, a name goes before another word for one
-        difflib.get_close_matches(folded, suggestions, n=4, cutoff=0.6),
-        key=lambda word: (-difflib.SequenceMatcher(None, word, folded).ratio(), word not in names),
-    )[:1]
-    if best := longer[:1] + similar if len(folded) > LEAST_PREFIX else similar + longer[:1]:
-        return f"did you mean {suggestions[best[0]]}?"
+    if best := _find_nearest(folded, names, suggestions) or _find_most_similar(folded, names, suggestions):
+        return f"did you mean {suggestions[best]}?"
     if len(known) > MOST_KNOWN:
         return f"{len(known)} names are known, for example {', '.join(known[:: len(known) // 5][:5])}"
     return f"known: {', '.join(known)}" if known else ""
+
+
+def _find_nearest(folded: str, names: Set[str], words: Iterable[str]) -> str | None:
+    """Return the word with the fewest typing errors, if they are few for its length; of equal ones a name.
+
+    A name also stands for its beginnings: the letters that are left over count little.
+    """
+    costs: dict[str, float] = {}
+    for word in words:
+        whole, beginning = measure_typing_errors(folded, word)
+        is_beginning = word in names and len(folded) > 1
+        if min(whole, beginning if is_beginning else whole) <= MOST_ERRORS * len(folded):
+            left_over = beginning + LEFT_OVER * max(1, len(word) - len(folded))
+            costs[word] = min(whole, left_over) if is_beginning else whole
+    return min(costs, key=lambda word: (costs[word], word not in names, word), default=None)
+
+
+def _find_most_similar(folded: str, names: Set[str], words: Iterable[str]) -> str | None:
+    """Return the word that shares most letters in their order, if they are many; of equal ones a name."""
+    similar = difflib.get_close_matches(folded, words, n=4, cutoff=0.6)
+    ranks = {word: (-difflib.SequenceMatcher(None, word, folded).ratio(), word not in names) for word in similar}
+    return min(similar, key=lambda word: ranks[word], default=None)
 
 
 def quote_word(word: object) -> str:

@@ -82,6 +82,10 @@ def _describe_failures(failures: Sequence[FailedRun], groups: Set[str]) -> list[
             "digest": f.digest,
             "group": f.group,
             "data_digest": f.data_digest,
+            "precision": f.precision,
+            "device": f.device,
+            "machine": dict(f.machine),
+            "code": f.code,
             "recipe": parse_yaml(format_portable_recipe(f.recipe)),
         }
         for f in portable
@@ -108,8 +112,12 @@ def read_failures_of_results(paths: Sequence[Path], notify: Callable[[str], None
 
 
 def _parse_failure(entry: Mapping[str, Any]) -> FailedRun:
-    names = ("digest", "group", "data_digest")
-    return FailedRun(recipe=Recipe.model_validate(entry["recipe"]), **{name: str(entry[name]) for name in names})
+    return FailedRun(
+        recipe=Recipe.model_validate(entry["recipe"]),
+        **{name: str(entry[name]) for name in ("digest", "group", "data_digest")},
+        **{name: str(entry.get(name, "")) for name in ("precision", "device", "code")},  # earlier versions do not say
+        machine=dict(entry.get("machine", {})),
+    )
 
 
 def _collect_travelling_files(run: FinishedRun) -> dict[str, str | bytes]:

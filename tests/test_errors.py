@@ -13,6 +13,9 @@ from attncli.errors import CollectedError, UserError, suggest_name, unknown_name
         ("resnet5", "did you mean 'resnet50'?"),
         ("qqq", "known: eca, resnet50, vgg16_bn"),
         ("v", "known: eca, resnet50, vgg16_bn"),
+        ("ecb", "did you mean 'eca'?"),
+        ("rseent50", "did you mean 'resnet50'?"),
+        ("vvg", "did you mean 'vgg16_bn'?"),
     ],
 )
 def test_the_nearest_name(name: str, hint: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "attncli"
 LAYERS: list[set[str]] = [
+    {"spelling"},
     {"errors", "palette", "quantities", "seeds", "shortcuts"},
     {"system"},
     {"dataset_catalog", "attention"},

@@ -25,7 +25,15 @@ from attncli.runs import (
     read_finished_runs,
     restore_recipe,
 )
-from attncli.track.provenance import ORIGIN_FILE, ProcessIdentity, Provenance, write_provenance
+from attncli.runs.unreadable import UnreadableRun, explain_unreadable_runs
+from attncli.track.provenance import (
+    ORIGIN_FILE,
+    ProcessIdentity,
+    Provenance,
+    begin_provenance,
+    end_provenance,
+    write_provenance,
+)
 from attncli.track.tags import flatten_params
 from tests.claims.case import run
 from tests.commands.line import line
@@ -408,6 +416,23 @@ def fail_run(runs, recipe, text=None, version="0.1.0"):
     write_provenance(folder, origin)
 
 
+def test_a_failed_run_says_its_conditions(tmp_path):
+    """Those that its origin.json holds. Earlier versions kept the machine alone: one without a GPU is a CPU."""
+    tags = {"precision": "bf16", "device": "cuda:0", "code": "aa/bb", "planned_seeds": "3"}
+    machines = ({"torch": "2.14.1", "gpu": "H200"}, {"torch": "2.14.1", "gpu": None}, {"gpu": "H200"}, {})
+    found = []
+    for seed, (machine, own_tags) in enumerate(zip(machines, (tags, {}, {}, {}), strict=True)):
+        recipe = run(tmp_path, attn="eca", seed=seed, top1=0.5)
+        folder = tmp_path / recipe.compute_digest()
+        (folder / "result.json").unlink()
+        end_provenance(folder, begin_provenance(folder, recipe, None, machine, tags=own_tags), "FAILED")
+        found += [failed for failed in read_failed_runs(tmp_path) if failed.seed == seed]
+    assert [(failed.precision, failed.device, failed.code) for failed in found] == [
+        ("bf16", "cuda:0", "aa/bb"), ("auto", "cpu", ""), ("auto", "", ""), ("auto", "", ""),
+    ]  # fmt: skip
+    assert tuple(failed.machine for failed in found) == machines
+
+
 def test_failed_runs_that_cannot_be_read_are_told_of(tmp_path):
     """In one line by reason, as of finished runs; those that can be read are there. doctor tells of the others too."""
     made = [run(tmp_path, attn="eca", seed=seed, top1=0.5) for seed in range(3)]
@@ -423,6 +448,12 @@ def test_failed_runs_that_cannot_be_read_are_told_of(tmp_path):
     told = {finding["what"]: finding for finding in json.loads(line("doctor", "--runs", str(tmp_path), "--json").out)}
     assert not told["runs"]["ok"]
     assert "1 failed run of a newer version" in told["runs"]["found"]
+
+
+def test_many_unreadable_runs_are_counted():
+    """The first ones are named, and how many others there are."""
+    (error,) = explain_unreadable_runs([UnreadableRun(digest=f"{number:012}") for number in range(7)])
+    assert error.problem.endswith("000000000004 and 2 more")
 
 
 def test_doctor_tells_of_runs_that_only_mlflow_has(recorded):

@@ -109,6 +109,7 @@ def _make_comparison_row(paired: PairedVariant, name: str, recipe: str, margin: 
         image_size=_find_image_side(run.recipe.data),
         starts_by_recipe=run.recipe.model.zero_init_residual is not None,
         nonfinite_by_seed=variant.count_nonfinite_by_seed(),
+        runs=tuple(run for _, run in sorted(variant.runs_by_seed.items())),
     )
 
 

@@ -10,6 +10,7 @@ from attncli.analysis import stats
 from attncli.analysis.image_error import DisagreementTest
 from attncli.analysis.simultaneous import SimultaneousEstimate
 from attncli.analysis.stats import MeanEstimate
+from attncli.runs import FinishedRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,7 @@ class ComparisonRow:
     images: str = ""  # the dataset; for the user's own images the name of their folder
     starts_by_recipe: bool = False  # whether model.zero_init_residual says how residual branches start
     nonfinite_by_seed: Mapping[int, int] = field(default_factory=dict)  # test images without a finite loss, if any
+    runs: tuple[FinishedRun, ...] = ()  # those of `run_ids`: two runs that MLflow does not have may share their digest
 
     @property
     def latency_ms(self) -> float | None:
@@ -99,6 +101,7 @@ class ComparisonRow:
             "macro_f1",
             "starts_by_recipe",
             "nonfinite_by_seed",
+            "runs",
         )
         values = {name: value for name, value in vars(self).items() if name not in nested}
         values |= {name: self._list_seeds(values[name]) for name in ("failed_seeds", "missing_seeds")}

@@ -11,7 +11,7 @@ from attncli.dataset_catalog import find_properties
 from attncli.recipe import Recipe
 from attncli.recipe.image_size import format_image_size
 from attncli.records import Result
-from attncli.runs import FinishedRun
+from attncli.runs import FailedRun, FinishedRun
 
 UNKNOWN = "unknown"  # what a run of an earlier version did not record
 AUTO = "auto"
@@ -21,8 +21,8 @@ GUESSED_NAMES = ("precision", "device", "torch")
 PART_KEYS = ("classes", "per_class", "fraction", "test_per_class")
 
 
-def describe_conditions(result: Result) -> dict[str, str]:
-    """Return the conditions of a finished run: precision, device, torch, processes, code."""
+def describe_conditions(result: Result | FailedRun) -> dict[str, str]:
+    """Return the conditions of a run: precision, device, torch, processes, code."""
     loop_code, _, _ = (result.code or "").partition("/")
     torch_version = str(result.machine.get("torch") or "")
     return {
@@ -53,7 +53,7 @@ def complete_conditions(runs: Sequence[FinishedRun]) -> list[dict[str, str]]:
     return conditions
 
 
-def name_mechanism_code(result: Result) -> str:
+def name_mechanism_code(result: Result | FailedRun) -> str:
     """Return the hash of the mechanism's code, "" if there is none or it is unknown."""
     return (result.code or "").partition("/")[2]
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from attncli.analysis import stats
+from attncli.analysis.failures import FailuresByGroup, group_failures, select_failures
 from attncli.analysis.folds import read_fold_design
 from attncli.analysis.variants import VariantRuns, group_runs, name_variants, number_pair
 from attncli.attention import NONE
@@ -85,8 +86,7 @@ def compare_over_tasks(
         if key not in KEYS:
             raise unknown_name_error("key of --over", key, KEYS)
     variants = group_runs(runs)
-    failed_names = _name_failed_variants(variants, failures)
-    tasks = _collect_tasks(variants, over)
+    tasks, failed_names = _collect_tasks(variants, over, group_failures(failures))
     if len(tasks) < FEWEST_TASKS:
         raise UserError(
             f"--over {','.join(over)}: finished runs have {format_quantity(len(tasks), 'task')}",
@@ -119,19 +119,19 @@ def choose_mechanisms(comparison: TaskComparison, mechanisms: Sequence[str]) -> 
     return replace(comparison, variants=shown)
 
 
-def _name_failed_variants(variants: Sequence[VariantRuns], failures: Sequence[FailedRun]) -> set[str]:
-    """Return the names of mechanisms of which a seed failed and was not finished later."""
-    finished = {(variant.any_run.result.group, number) for variant in variants for number in variant.runs_by_seed}
-    groups = {f.group for f in failures if (f.group, number_pair(f.recipe)) not in finished}
-    return {
-        name
-        for variant, name in zip(variants, name_variants(variants), strict=True)
-        if variant.any_run.result.group in groups and not variant.is_plain
-    }
+def _has_failed(variant: VariantRuns, failures: FailuresByGroup) -> bool:
+    """Return whether a seed of a mechanism failed and was not finished later; a plain network's seeds do not count."""
+    failed_runs = [] if variant.is_plain else select_failures(failures, variant.any_run.result, dict(variant.base))
+    return any(number_pair(run.recipe) not in variant.runs_by_seed for run in failed_runs)
 
 
-def _collect_tasks(variants: Sequence[VariantRuns], over: Sequence[str]) -> dict[str, Differences]:
-    """Return the differences to the plain network by task and variant; the plain network's own are 0."""
+def _collect_tasks(
+    variants: Sequence[VariantRuns], over: Sequence[str], failures: FailuresByGroup
+) -> tuple[dict[str, Differences], set[str]]:
+    """Return the differences to the plain network by task and variant, and the variants of which a seed failed.
+
+    The plain network's own differences are 0. Runs of other recipes or conditions than those chosen do not count.
+    """
     names = name_variants(variants)
     baselines = {variant.base: variant for variant in variants if variant.is_plain}
     tables: dict[str, dict[Any, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(dict))
@@ -140,7 +140,13 @@ def _collect_tasks(variants: Sequence[VariantRuns], over: Sequence[str]) -> dict
         differences = _list_differences(variant, baseline) if baseline is not None else []
         if differences:
             tables[_name_task(variant, over)][variant.base][name] = differences
-    return {task: max(by_recipe.values(), key=len) for task, by_recipe in sorted(tables.items())}
+    chosen = {task: max(by_recipe, key=lambda base: len(by_recipe[base])) for task, by_recipe in sorted(tables.items())}
+    failed_names = {
+        name
+        for variant, name in zip(variants, names, strict=True)
+        if chosen.get(_name_task(variant, over)) == variant.base and _has_failed(variant, failures)
+    }
+    return {task: tables[task][base] for task, base in chosen.items()}, failed_names
 
 
 def _list_differences(variant: VariantRuns, baseline: VariantRuns) -> list[float]:

@@ -1,12 +1,13 @@
 """Variants with their baseline: differences seed by seed, tested together with all variants of that baseline."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from attncli.analysis import stats
 from attncli.analysis.conditions import CONDITION_NAMES
 from attncli.analysis.difference_verdict import BASELINE, VariantEvidence, choose_level, word_verdict
+from attncli.analysis.failures import FailuresByGroup, group_failures, select_failures
 from attncli.analysis.folds import FoldDesign, read_fold_design
 from attncli.analysis.looks import SeedPlan, read_seed_plan
 from attncli.analysis.simultaneous import SimultaneousEstimate, compare_with_baseline
@@ -74,7 +75,7 @@ def pair_variants(
 ) -> list[PairedVariant]:
     """Return each variant with its baseline, and the tests of each baseline's variants."""
     baselines = {variant.base: variant for variant in variants if variant.is_plain}
-    failed_seeds = _group_failed_seeds(failures)
+    failures_by_group = group_failures(failures)
     members_by_base: dict[BaselineKey, list[int]] = defaultdict(list)
     for number, variant in enumerate(variants):
         members_by_base[variant.base].append(number)
@@ -82,7 +83,7 @@ def pair_variants(
     for base, members in members_by_base.items():
         unpaired = "" if base in baselines else _explain_missing_baseline(base, baselines)
         family = [variants[number] for number in members]
-        paired = _pair_family(family, baselines.get(base), unpaired, planned_seeds, failed_seeds)
+        paired = _pair_family(family, baselines.get(base), unpaired, planned_seeds, failures_by_group)
         paired_variants |= dict(zip(members, paired, strict=True))
     return [paired_variants[number] for number in range(len(variants))]
 
@@ -92,7 +93,7 @@ def _pair_family(
     baseline: VariantRuns | None,
     unpaired: str,
     planned_seeds: int | None,
-    failed_seeds: Mapping[str, Set[int]],
+    failures: FailuresByGroup,
 ) -> list[PairedVariant]:
     """Return the variants of one baseline, which is among them, tested together; without one there are no differences.
 
@@ -101,7 +102,7 @@ def _pair_family(
         baseline: The plain network among them, or None.
         unpaired: Why there is none.
         planned_seeds: As `pair_variants` takes it.
-        failed_seeds: The seeds that failed by group.
+        failures: The runs that failed.
     """
     folds = read_fold_design(variants[0].any_run.recipe)  # the same for all, as they share the recipe
     overlap = 0.0 if folds is None else folds.overlap
@@ -120,9 +121,7 @@ def _pair_family(
             baseline=baseline,
             differences=differences[k],
             plan=plans[k],
-            failed_seeds=tuple(
-                sorted(failed_seeds.get(variant.any_run.result.group, set()) - variant.runs_by_seed.keys())
-            ),
+            failed_seeds=_find_failed_seeds(variant, failures),
             joint=estimates[k],
             p=p_values[k],
             p_holm=corrected_p_values[k],
@@ -143,12 +142,10 @@ def _choose_level(plan: SeedPlan, differences: Mapping[int, float], folds: FoldD
     return choose_level(plan, _count_seeds(differences, folds), None if folds is None else folds.count)
 
 
-def _group_failed_seeds(failures: Sequence[FailedRun]) -> dict[str, set[int]]:
-    """Return the seeds that failed by group, as numbers of pairs."""
-    seeds: dict[str, set[int]] = defaultdict(set)
-    for failure in failures:
-        seeds[failure.group].add(number_pair(failure.recipe))
-    return seeds
+def _find_failed_seeds(variant: VariantRuns, failures: FailuresByGroup) -> tuple[int, ...]:
+    """Return the seeds of a variant that failed and that it did not finish, as numbers of pairs."""
+    failed_runs = select_failures(failures, variant.any_run.result, dict(variant.base))
+    return tuple(sorted({number_pair(run.recipe) for run in failed_runs} - variant.runs_by_seed.keys()))
 
 
 def _read_plan(variant: VariantRuns, declared: int | None) -> SeedPlan:

@@ -2,7 +2,7 @@
 
     run_filter = read_run_filter(backbone="resnet20", sweep="mine.yaml", since="2026-11-01")
     run_filter.refuse_unknown_names(finished_runs)
-    rows = run_filter.select_rows(compare_variants(finished_runs), finished_runs)
+    rows = run_filter.select_rows(compare_variants(finished_runs))
 
 Variants are tested together whatever is shown, so the rows are chosen after the comparison.
 """
@@ -59,10 +59,9 @@ class RunFilter:
         values = recipe.flatten_keys()
         return all(values[key] == value for key, value in self.settings.items())
 
-    def select_rows(self, rows: Sequence[ComparisonRow], finished_runs: Sequence[FinishedRun]) -> list[ComparisonRow]:
+    def select_rows(self, rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
         """Return the rows of which any run is shown, with the plain networks that they are compared with."""
-        references = {run.reference for run in finished_runs if self.selects(run)}
-        shown = [row for row in rows if references.intersection(row.run_ids)]
+        shown = [row for row in rows if any(map(self.selects, row.runs))]
         tables = {(row.images, row.backbone, row.recipe) for row in shown}
         return [row for row in rows if row in shown or (row.attn == NONE and _locate_table(row) in tables)]
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from attncli.analysis import stats
 from attncli.analysis.compare import MARGIN
+from attncli.analysis.conditions import describe_conditions
+from attncli.analysis.failures import FailuresByGroup, group_failures, select_failures
 from attncli.analysis.looks import read_seed_plan
 from attncli.analysis.network_key import RunIndex
 from attncli.analysis.stats import MeanEstimate
@@ -63,7 +65,8 @@ def decide_accuracy(
     )
     runs = paired_protocols[best_protocol]
     outcome = _make_tested_outcome(comparison, needed, runs, best_protocol, planned_seeds)
-    failed_seeds = {name: _find_failed_seeds(runs[name], failures) for name in needed}
+    by_group = group_failures(failures)
+    failed_seeds = {name: _find_failed_seeds(runs[name], by_group) for name in needed}
     all_seeds = {seed for name in needed for seed in (*runs[name], *failed_seeds[name])}
     missing_seeds = {s for name in needed for s in all_seeds - runs[name].keys() - failed_seeds[name]}
     return replace(
@@ -75,11 +78,12 @@ def decide_accuracy(
     )
 
 
-def _find_failed_seeds(runs: Mapping[int, FinishedRun], failures: Sequence[FailedRun]) -> set[int]:
+def _find_failed_seeds(runs: Mapping[int, FinishedRun], failures: FailuresByGroup) -> set[int]:
     """Return the seeds with which a network failed by the recipe of these runs, and that none of them finished."""
-    groups = {run.result.group for run in runs.values()}
+    results = {run.result.group: run.result for run in runs.values()}.values()
     folds = {run.recipe.data.fold for run in runs.values()}  # one, as the fold is part of the protocol
-    return {f.seed for f in failures if f.group in groups and f.recipe.data.fold in folds} - runs.keys()
+    failed_runs = [f for result in results for f in select_failures(failures, result, describe_conditions(result))]
+    return {f.seed for f in failed_runs if f.recipe.data.fold in folds} - runs.keys()
 
 
 def _describe_failure(quantity: Quantity, seeds: Set[int]) -> str:

@@ -151,7 +151,7 @@ def command(
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
     )  # of all runs, as variants are tested together whatever is shown
-    rows = run_filter.select_rows(all_rows, finished_runs)
+    rows = run_filter.select_rows(all_rows)
     rows = sort_rows(rows, sort) if sort else rows
     shown_columns, shown_spread = _choose_paper_columns(columns, spread, format_)
     for text in describe_lost_runs(failed_runs, finished_runs):

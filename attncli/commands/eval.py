@@ -37,7 +37,7 @@ ALL = "all"
 @click.option("--dataset", metavar="NAME", shell_complete=complete_datasets, help="Dataset instead of the run's.")
 @click.option("--data-root", metavar="DIR", help="Folder that holds the dataset's files.")
 @click.option("--corruption", type=NAMES, metavar="NAMES", help="Corruptions (fog, jpeg, ...), or `all` fifteen.")
-@click.option("--severity", type=click.IntRange(1, 5), default=1, show_default=True, help="Of the corruptions.")
+@click.option("--severity", type=click.IntRange(1, 5), help="Of the corruptions  [default: 1]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A key of data, such as data.centre=1.")
 @format_option("table", "csv", "markdown", "latex")
 @runs_option
@@ -49,7 +49,7 @@ def command(
     dataset: str | None,
     data_root: str | None,
     corruption: list[str] | None,
-    severity: int,
+    severity: int | None,
     overrides: tuple[str, ...],
     format_: str,
     runs: Path,
@@ -71,12 +71,14 @@ def command(
       attncli eval all --corruption all --severity 3 --format latex > robust.tex
       attncli eval eca-resnet18-s0 --dataset folder --data-root ~/pictures
     """
+    if severity is not None and not corruption:
+        raise UserError(f"--severity {severity}: no corruption is named", f"`--corruption {ALL}` takes all fifteen")
     from attncli.track.run_names import distinguish_names
     from attncli.trained.evaluate import EvaluationRequest
 
     request = EvaluationRequest(
         corruptions=_read_corruptions(corruption or []),
-        severity=severity,
+        severity=severity or 1,
         split=split,
         data_values=_read_data_values(dataset, data_root, overrides),
     )

@@ -8,6 +8,7 @@ from attncli.commands._completion import complete_runs
 from attncli.commands._device_option import make_device_option
 from attncli.commands._output import echo_json, echo_note, json_option
 from attncli.commands._run_options import locate_run, store_options
+from attncli.errors import UserError
 from attncli.quantities import format_quantity
 
 
@@ -53,6 +54,8 @@ def command(
     Example:
       attncli look eca-resnet18-s0 --images 3
     """
+    if tracking_uri is not None and not track:
+        raise UserError("--tracking-uri: with --no-track nothing is added to MLflow", "leave out one of them")
     from attncli.report.run_figures import draw_attention
     from attncli.runs import RunStore
     from attncli.system.gpu_support import read_requested_device

@@ -59,6 +59,8 @@ def command(
       attncli measure --attn none,se,eca --backbone resnet50 --image-size 224 --no-speed --format latex
       attncli measure --attn se,eca --backbone resnet20 --processes 5
     """
+    if processes and not speed:  # before torch is loaded
+        raise click.UsageError("--processes times, and --no-speed does not: leave out one of them")
     recipes, size = _read_measured_recipes(options, batch_size)
     from attncli.model import InputSpec
     from attncli.train import choose_device
@@ -66,8 +68,6 @@ def command(
     if speed:
         choose_device()  # an error if it is not there, before anything is printed
     shape = InputSpec(classes or (1000 if max(size) >= LARGE_SIDE else 10), size)
-    if processes and not speed:
-        raise click.UsageError("--processes times, and --no-speed does not: leave out one of them")
     _announce_many(recipes, speed)
     rows = _measure_rows(recipes, shape, speed, processes, hides_bar=as_json and not sys.stderr.isatty())
     if as_json:

@@ -114,7 +114,7 @@ def command(
     overwrite_line("")
     _write_report(path, report_data)
     if track and report_data.rows and not has_others:
-        _attach_to_experiments(path, list_report_experiments(report_data, evidence.runs), run_store)
+        _attach_to_experiments(path, list_report_experiments(report_data), run_store)
 
 
 def _select_claims(

@@ -15,7 +15,7 @@ from attncli.run import make_input_spec
 from attncli.track import find_finished_result
 from attncli.train import checkpoint
 from attncli.train.distributed import choose_kernels
-from attncli.trained.network import build_without_pretrained
+from attncli.trained.network import build_without_pretrained, check_own_code
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def load_finished_run(folder: Path, dataset: Dataset | None = None, device: torc
         raise UserError(
             f"{folder}: this run is not finished", f"`attncli run {quote_word(folder / 'recipe.yaml')}` resumes it"
         )
+    check_own_code(folder, recipe, result.digest)
     dataset = dataset or data.load(recipe.resolve_data(), cache=folder.parent / "cache")
     if result.data_digest not in ("", dataset.digest):
         raise UserError(

@@ -46,7 +46,7 @@ class TaskStarted:
 
 @dataclass(frozen=True)
 class TaskStage:
-    """A part of the task begins."""
+    """A part of the task begins; `text` does not name the run."""
 
     task: Task
     text: str

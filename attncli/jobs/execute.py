@@ -32,6 +32,7 @@ def execute_plan(
 
     def open_tasks() -> list[Task]:
         parents.update(track.begin_parent_runs(plan.name, [run.recipe for run in plan.runs], run_store))
+        run_store.runs.mkdir(parents=True, exist_ok=True)  # the store may be elsewhere, and does not make the folder
         open_marker.touch()
         return build_tasks(plan, parents)
 

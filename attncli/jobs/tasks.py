@@ -32,12 +32,15 @@ class EventReporter:
         self._send_event = send_event
         self._has_started = False
 
-    def on_stage(self, what: str) -> None:
-        """Report a new stage; print the time before the first, as the log also holds earlier attempts."""
+    def on_stage(self, what: str, title: str = "") -> None:
+        """Report a new stage; print the time before the first, as the log also holds earlier attempts.
+
+        The title is printed alone: the parent knows of which run it is.
+        """
         if not self._has_started:
             print(f"== {time.strftime('%Y-%m-%d %H:%M:%S')}, process {os.getpid()}")
         self._has_started = True
-        print(what, flush=True)
+        print(f"{title}: {what}" if title else what, flush=True)
         self._send_event("stage", text=what)
 
     def on_reading(self, what: str, completed: int, total: int) -> None:

@@ -45,14 +45,9 @@ def gather_report_data(
         is_literature: Whether the claims are those of the literature, or the user's own.
     """
     shown_mechanisms = {*attn, NONE}
-    runs = [run for run in evidence.runs if not attn or run.result.attn in shown_mechanisms]
     all_rows = compare_variants(evidence.runs, planned_seeds=evidence.planned_seeds, failures=evidence.failures)
     rows = [row for row in all_rows if not attn or row.attn in shown_mechanisms]
-    by_reference = {run.reference: run for run in runs}
-    tables = [
-        (title, part, [by_reference[run_id] for row in part for run_id in row.run_ids])
-        for title, part in comparison.group_comparison_rows(rows)
-    ]
+    tables = comparison.group_comparison_rows(rows)
     shown = {row.attn for row in rows} - {NONE} | set(attn)
     published_rows = [row for row in published.load_published_rows() if row.attn in shown]
     now = datetime.now().astimezone()
@@ -63,28 +58,24 @@ def gather_report_data(
         verdicts=verdicts,
         rows=rows,
         figures=collect_figures(published_rows, evidence.counts, evidence.runs),
-        epochs={title: _read_epochs(part, by_reference) for title, part, _ in tables},
-        origins={title: _describe_table_origin(table_runs) for title, _, table_runs in tables},
+        epochs={title: _read_epochs(part) for title, part in tables},
+        origins={title: _describe_table_origin([run for row in part for run in row.runs]) for title, part in tables},
         report_commands=report_commands,
     )
 
 
-def list_report_experiments(report_data: ReportData, runs: Sequence[FinishedRun]) -> list[str]:
+def list_report_experiments(report_data: ReportData) -> list[str]:
     """Return the MLflow experiments of the runs that a report shows."""
-    ids = {run_id for row in report_data.rows for run_id in row.run_ids}
-    return sorted({run.experiment for run in runs if run.reference in ids})
+    return sorted({run.experiment for row in report_data.rows for run in row.runs})
 
 
-def _read_epochs(
-    rows: Sequence[ComparisonRow], by_reference: Mapping[str, FinishedRun]
-) -> dict[str, list[list[Epoch]]]:
+def _read_epochs(rows: Sequence[ComparisonRow]) -> dict[str, list[list[Epoch]]]:
     """Return, by variant, the epochs of every run that has a folder."""
     epochs_by_variant: dict[str, list[list[Epoch]]] = defaultdict(list)
     for row in rows:
-        for run_id in row.run_ids:
-            folder = by_reference[run_id].folder
-            if folder is not None:
-                epochs_by_variant[row.variant].append([r for r in records.read(folder) if isinstance(r, Epoch)])
+        for run in row.runs:
+            if run.folder is not None:
+                epochs_by_variant[row.variant].append([r for r in records.read(run.folder) if isinstance(r, Epoch)])
     return epochs_by_variant
 
 

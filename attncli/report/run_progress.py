@@ -48,10 +48,10 @@ class RunProgress:
         if not self._bar.disable:  # before rich 15, stopping prints an empty line even so
             self._bar.stop()
 
-    def on_stage(self, what: str) -> None:
-        """Print what starts now."""
+    def on_stage(self, what: str, title: str = "") -> None:
+        """Print what starts now, after the run's title if there is one."""
         self._remove_bar()
-        self._console.print(what, style="dim", soft_wrap=True)
+        self._console.print(f"{title}: {what}" if title else what, style="dim", soft_wrap=True)
 
     def on_reading(self, what: str, completed: int, total: int) -> None:
         """Show how many files are downloaded or decoded."""

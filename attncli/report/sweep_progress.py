@@ -83,7 +83,7 @@ class SweepProgress:
             if not self._drawn and not event.task.timing:
                 self._print_line(f"{'resumes' if event.task.digest in self._checkpoints else 'begun':9} {name}")
         elif isinstance(event, TaskStage) and name in self._rows:
-            self._rows[name].what = event.text.partition(":")[0] if event.task.title in event.text else event.text
+            self._rows[name].what = event.text
         elif isinstance(event, TaskProgress) and name in self._rows:
             row = self._rows[name]
             row.what = f"epoch {event.epoch}/{event.epochs}"

@@ -9,8 +9,8 @@ from attncli.train import TrainingProgress
 class RunListener(Protocol):
     """Receives a run's stages, files read, training steps, records and warnings."""
 
-    def on_stage(self, what: str) -> None:
-        """Handle the start of a stage."""
+    def on_stage(self, what: str, title: str = "") -> None:
+        """Handle the start of a stage; `title` names the run where its listener should."""
 
     def on_reading(self, what: str, completed: int, total: int) -> None:
         """Handle progress in downloading or decoding files."""

@@ -64,6 +64,7 @@ def train_and_measure(context: RunContext, started_at: float, fresh: bool) -> Re
         fresh: Whether to start again; otherwise the training resumes from its checkpoint, if there is one.
     """
     recipe, dataset, accelerator = context.recipe, context.dataset, context.accelerator
+    context.listener.on_stage(_describe_training_images(context.dataset), format_run_title(recipe))
     for line in _describe_training(context, fresh):
         context.listener.on_stage(line)
     if context.profile:
@@ -95,11 +96,14 @@ def train_and_measure(context: RunContext, started_at: float, fresh: bool) -> Re
     return write_result(speed) if speed else result
 
 
+def _describe_training_images(dataset: Dataset) -> str:
+    """Return how many images a run is trained with, and of which size."""
+    return f"{format_quantity(len(dataset.train), 'training image')} of {format_image_size(dataset.size)} px"
+
+
 def _describe_training(context: RunContext, fresh: bool) -> Iterator[str]:
-    """Yield what is to be known before the first epoch: the images of an epoch, and whether the run resumes."""
+    """Yield what else is to be known before the first epoch: what it leaves out, and whether the run resumes."""
     recipe, dataset = context.recipe, context.dataset
-    images = format_quantity(len(dataset.train), "training image")
-    yield f"{format_run_title(recipe)}: {images} of {format_image_size(dataset.size)} px"
     if left_over := count_left_over(dataset.train, recipe.train.batch_size):
         yield f"each epoch leaves out {format_quantity(left_over, 'other image')}: not enough to fill a batch"
     if recipe.train.sampling == "balanced":

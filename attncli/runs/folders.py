@@ -21,13 +21,17 @@ RECIPE = "recipe.yaml"
 DEFAULT_RUNS = "runs"  # the folder of runs, in the current folder
 
 
+def locate_usual_runs() -> Path:
+    """Return the folder of runs of a command without --runs: that of ATTNCLI_RUNS, else `runs`."""
+    return Path(os.environ.get("ATTNCLI_RUNS") or DEFAULT_RUNS).expanduser()
+
+
 def list_store_options(run_store: RunStore) -> list[str]:
     """Return the words with which a command names this folder of runs and its MLflow store: none for the usual ones.
 
     The usual folder is that of ATTNCLI_RUNS, else `runs`. A password in the address of the store is left out.
     """
-    usual_runs = Path(os.environ.get("ATTNCLI_RUNS") or DEFAULT_RUNS).expanduser()
-    words = [] if run_store.runs == usual_runs else ["--runs", str(run_store.runs)]
+    words = [] if run_store.runs == locate_usual_runs() else ["--runs", str(run_store.runs)]
     return [*words, *(["--tracking-uri", redact_address(uri)] if (uri := run_store.tracking_uri) else [])]
 
 

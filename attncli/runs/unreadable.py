@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from attncli import __version__
 from attncli.errors import UserError
-from attncli.quantities import format_quantity
+from attncli.quantities import format_first, format_quantity
 from attncli.records import RESULT
 from attncli.runs.finished_run import FinishedRun
 from attncli.runs.folders import read_folder_recipe
@@ -92,7 +92,7 @@ def explain_unreadable_runs(
         count = format_quantity(len(newer), kind)
         errors.append(UserError(f"{count} of a newer version{named} cannot be read{reason}", "update attncli"))
     if damaged:
-        names = ", ".join(damaged[:NAMED_RUNS]) + (", ..." if len(damaged) > NAMED_RUNS else "")
+        names = format_first(damaged, NAMED_RUNS)
         count = format_quantity(len(damaged), kind)
         errors.append(UserError(f"{count} cannot be read (damaged, or of a newer version): {names}", advice))
     return errors

@@ -132,7 +132,13 @@ class Tracker:
         """
         try:
             run_provenance = provenance.begin_provenance(
-                folder, recipe, dataset_info, dict(machine or {}), fresh=fresh, in_sweep=PARENT_TAG in (tags or {})
+                folder,
+                recipe,
+                dataset_info,
+                dict(machine or {}),
+                fresh=fresh,
+                in_sweep=PARENT_TAG in (tags or {}),
+                tags=tags,
             )
         except OSError as error:
             raise UserError(

@@ -44,10 +44,10 @@ def _ensure_experiment(client: "MlflowClient", run_store: RunStore, recipe: Reci
 
 def _get_or_create_parent(client: "MlflowClient", experiment_id: str, name: str, recipe: Recipe) -> str:
     """Return the MLflow id of the sweep's parent run in an experiment, which this process now owns."""
-    matching_runs = client.search_runs(
-        [experiment_id], f"tags.kind = 'sweep' and tags.{SWEEP_TAG} = \"{name}\"", max_results=1
-    )
-    run: Run = matching_runs[0] if matching_runs else client.create_run(experiment_id, run_name=f"sweep {name}")
+    sweep_runs = client.search_runs([experiment_id], "tags.kind = 'sweep'", max_results=50_000)
+    # compared here, as MLflow's conditions take no text with both kinds of quotation marks
+    matching_run: Run | None = next((run for run in sweep_runs if run.data.tags.get(SWEEP_TAG) == name), None)
+    run: Run = matching_run or client.create_run(experiment_id, run_name=f"sweep {name}")
     owner = provenance.identify_process()
     parent_tags = {
         "kind": "sweep",

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -78,6 +79,9 @@ class Provenance:
     dirty: bool = False  # whether that checkout had uncommitted changes
     facts: DatasetInfo | None = None
     machine: dict[str, Any] = field(default_factory=dict)
+    precision: str = ""  # in which it trains, on which device, by which code, as in `Result`; "" in earlier versions
+    device: str = ""
+    code: str = ""
     status: Status = "RUNNING"
     ended_ms: int | None = None
 
@@ -99,6 +103,7 @@ def begin_provenance(
     *,
     fresh: bool = False,
     in_sweep: bool = False,
+    tags: Mapping[str, str] | None = None,
 ) -> Provenance:
     """Return the provenance of a run that starts or resumes now (`fresh`: starts), and write it to its folder.
 
@@ -109,8 +114,10 @@ def begin_provenance(
         machine: what it runs on.
         fresh: whether an earlier one in the folder does not count.
         in_sweep: whether the process does one run after another with the code that it has loaded: git is asked once.
+        tags: the run's tags, of which its `precision`, `device` and `code` are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    known_tags = tags or {}
     earlier = None if fresh else read_provenance(folder)
     commit, dirty = _read_first_git_state(Path.cwd()) if in_sweep else read_git_state()
     provenance = Provenance(
@@ -122,6 +129,9 @@ def begin_provenance(
         dirty=dirty,
         facts=dataset_info,
         machine=machine,
+        precision=known_tags.get("precision", ""),
+        device=known_tags.get("device", ""),
+        code=known_tags.get("code", ""),
     )
     write_provenance(folder, provenance)
     return provenance

@@ -11,7 +11,7 @@ from torch import Tensor
 from attncli import data, train
 from attncli.data.dataset import Dataset, Split
 from attncli.errors import UserError, quote_word
-from attncli.quantities import format_quantity
+from attncli.quantities import format_first, format_quantity
 from attncli.recipe import Data, Recipe
 from attncli.recipe.image_size import format_image_size
 from attncli.records import Evaluation
@@ -66,7 +66,7 @@ def load_other_images(trained: TrainedNetwork, request: EvaluationRequest) -> Da
         raise UserError(
             f"{trained.name} does not know the class '{unknown[0]}'"
             + (f" and {format_quantity(len(unknown) - 1, 'other')}" if len(unknown) > 1 else ""),
-            f"its classes: {', '.join(trained.classes[:8])}{', ...' if len(trained.classes) > 8 else ''}",
+            f"its classes: {format_first(trained.classes, 8)}",
         )
     mapping = torch.tensor([numbers[name] for name in dataset.classes])
     split = getattr(dataset, request.split)

@@ -6,13 +6,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from attncli import data, model, records
+from attncli import attention, data, model, records
 from attncli import recipe as recipes
 from attncli.errors import UserError, quote_word
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.records import Result
 from attncli.run import describe_dataset
+from attncli.system.code_reference import is_code_reference
 from attncli.track.provenance import DatasetInfo, read_provenance
 from attncli.track.tags import format_run_name
 from attncli.train import checkpoint
@@ -66,7 +67,8 @@ class ImageClassifier(nn.Module):
 def load_trained_network(folder: Path) -> TrainedNetwork:
     """Load the network of a run's folder. Its images are read only if the run did not record their mean and std.
 
-    Raises UserError if the run is not finished, or its checkpoint, or images that must be read, are missing.
+    Raises UserError if the run is not finished, if its checkpoint, or images that must be read, are missing, or if a
+    user's file has changed since.
     """
     recipe = recipes.read(folder / "recipe.yaml")
     result = records.read_result(folder)
@@ -74,6 +76,7 @@ def load_trained_network(folder: Path) -> TrainedNetwork:
         raise UserError(
             f"{folder}: this run is not finished", f"`attncli run {quote_word(folder / 'recipe.yaml')}` resumes it"
         )
+    check_own_code(folder, recipe, result.digest)
     info = _read_dataset_info(folder, recipe)
     assert info.mean is not None
     assert info.std is not None
@@ -82,6 +85,21 @@ def load_trained_network(folder: Path) -> TrainedNetwork:
     return TrainedNetwork(
         folder, recipe, result, net.eval(), info.classes, info.size, info.frames, info.mean, info.std, info.grey_range
     )
+
+
+def check_own_code(folder: Path, recipe: Recipe, digest: str) -> None:
+    """Raise UserError if a user's mechanism or network is gone, or is not the code that the run `digest` trained.
+
+    Weights fit changed code too if their names and shapes are the same, and the results would be of neither. With
+    weights of a file (`model.pretrained`) the digest is no measure of the code, and nothing is checked.
+    """
+    is_own = attention.is_file_path(recipe.model.attn) or is_code_reference(recipe.model.backbone)
+    if is_own and not isinstance(recipe.model.pretrained, str) and recipe.compute_digest() != digest:
+        files = [name for name in (recipe.model.attn, recipe.model.backbone) if ".py" in name]
+        raise UserError(
+            f"{folder}: {' or '.join(files)} has changed since this run was trained",
+            f"put the earlier file back, or train again: `attncli run {quote_word(folder / 'recipe.yaml')}`",
+        )
 
 
 def build_without_pretrained(recipe: Recipe, spec: InputSpec) -> nn.Module:

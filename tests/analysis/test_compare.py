@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -269,6 +270,36 @@ def test_failed_seeds_are_counted_and_stop_the_verdict():
     assert eca.failed_seeds == (3,)
     assert eca.missing_seeds == ()
     assert eca.verdict == "not judged: 1 of 4 seeds failed (seed 3)"
+
+
+@pytest.mark.parametrize(
+    ("known", "counts"),
+    [
+        ({}, True),
+        ({"precision": "fp32", "device": "cpu", "machine": {"torch": "2.14.0"}}, True),
+        ({"precision": "bf16"}, False),
+        ({"precision": "auto"}, True),
+        ({"device": "cuda:0"}, False),
+        ({"machine": {"torch": "2.13.1"}}, False),
+        ({"machine": {"torch": "2.14.1", "processes": 2}}, False),
+        ({"code": "aaaaaaaa/bbbbbbbb"}, True),
+        ({"code": "cccccccc/bbbbbbbb"}, False),
+        ({"code": "aaaaaaaa/cccccccc"}, False),
+        ({"data_digest": "e" * 64}, False),
+        ({"data_digest": "d" * 64}, True),
+    ],
+)
+def test_a_failure_counts_under_its_own_conditions(known: dict[str, Any], counts: bool):
+    """A run that failed in another precision, by other code, ... blocks no verdict; what it does not say is alike."""
+    runs = [
+        finished(attn, seed, top1, code="aaaaaaaa/" + ("bbbbbbbb" if attn == "eca" else ""))
+        for attn, accuracies in (("eca", [0.91, 0.92, 0.93]), ("none", [0.80, 0.8101, 0.8199]))
+        for seed, top1 in enumerate(accuracies)
+    ]
+    failed = FailedRun(recipe=finished("eca", 3).recipe, digest="x", group=runs[0].result.group, **known)
+    eca = row(compare_variants(runs, failures=[failed]), "eca")
+    assert eca.failed_seeds == ((3,) if counts else ())
+    assert eca.verdict.startswith("not judged") == counts
 
 
 def test_missing_seeds_are_counted():

@@ -56,6 +56,8 @@ def test_ranks_improvements_and_means():
     assert (shown.critical_difference, shown.ranked) == (found.critical_difference, 3)
     failed = FailedRun(recipe=finished("eca", 7).recipe, digest="x", group=finished("eca").result.group)
     assert compare_over_tasks(runs, ["dataset"], [failed]).left_out == ("eca",)
+    assert compare_over_tasks(runs, ["dataset"], [replace(failed, precision="bf16")]).left_out == ()
+    assert compare_over_tasks(runs, ["dataset"], [replace(failed, data_digest="a" * 64)]).left_out == ("eca",)
 
 
 def test_folds_of_a_seed_are_one_run():

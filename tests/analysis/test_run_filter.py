@@ -16,7 +16,7 @@ def _select(tmp_path: Path, **filters: Any) -> list[tuple[str, float]]:
     """The mechanism and learning rate of each row that is shown."""
     runs = read_finished_runs(RunStore(tmp_path))
     run_filter = read_run_filter(**filters, runs=tmp_path)
-    rows = run_filter.select_rows(compare_variants(runs), runs)
+    rows = run_filter.select_rows(compare_variants(runs))
     by_reference = {run.reference: run.recipe.train.lr for run in runs}
     return sorted((row.attn, by_reference[row.run_ids[0]]) for row in rows)
 

@@ -70,9 +70,15 @@ def test_names_of_repositories(typed, meant):
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("wrn-28-10", "wide_resnet28_10"), ("mobilenetv2", "mobilenet_v2"), ("ResNet50", "resnet50")]
-)
+    ("typed", "meant"),
+    [
+        ("wrn-28-10", "wide_resnet28_10"), ("mobilenetv2", "mobilenet_v2"), ("ResNet50", "resnet50"),
+        ("resnett", "resnet18"), ("resnet5O", "resnet50"), ("resnxt50", "resnext50_32x4d"), ("resnet19", "resnet18"),
+        ("mobilnet_v2", "mobilenet_v2"), ("desnenet121", "densenet121"), ("vgg61", "vgg16_bn"),
+        ("wideresnet", "wide_resnet28_10"), ("shuflenet", "shufflenet_v2_x1_0"), ("convnxt", "convnext_tiny"),
+    ],
+)  # fmt: skip
 def test_names_of_backbones(typed, meant):
-    """The same for networks."""
+    """The same for networks, and for typing errors in whole names and in their beginnings."""
     hint = suggest_name(typed, backbones.backbone_names(), backbones.list_backbone_aliases())
     assert hint == f"did you mean '{meant}'?"

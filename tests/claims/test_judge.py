@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from attncli.analysis.count_cache import CountCache
+from attncli.analysis.failures import group_failures
 from attncli.analysis.looks import FIRST_LEVEL
 from attncli.claims import accuracy, claim_files, judge
 from attncli.claims.evidence import Evidence
@@ -208,6 +209,8 @@ def test_failed_and_missing_seeds_are_counted(tmp_path):
     assert (stopped.outcome, stopped.parts[0].missing_seeds, stopped.parts[0].failed_seeds) == ("undecided", (4,), (5,))
     assert stopped.parts[0].failure in stopped.why
     assert "resnet20 + eca" in stopped.parts[0].failure
+    elsewhere = dataclasses.replace(failed, precision="bf16")
+    assert judge.judge_claims(known, dataclasses.replace(evidence, failures=(elsewhere,)))[0].outcome == "holds"
     assert "n 4/6" in claims_report.format_part_figures(stopped.parts[0])
 
 
@@ -222,7 +225,7 @@ def test_a_failure_counts_for_its_own_fold(tmp_path):
     for fold in (0, 1):
         of_fold = {r.recipe.seed: r for r in runs if r.recipe.model.attn == "eca" and r.recipe.data.fold == fold}
         of_fold.pop(3)
-        found[fold] = accuracy._find_failed_seeds(of_fold, [failed])
+        found[fold] = accuracy._find_failed_seeds(of_fold, group_failures([failed]))
     assert found == {0: set(), 1: {3}}
 
 

@@ -88,6 +88,20 @@ def test_a_verdict_says_that_the_host_was_the_limit(tmp_path, monkeypatch, share
     assert (judge.HOST_LABEL in found.labels) == (limit == "host")
 
 
+def test_one_network_that_waits_for_the_host_is_enough(tmp_path, monkeypatch):
+    """Of two speeds compared one is the device's and one the host's: the host limits the comparison."""
+    timed_as(monkeypatch, slower=2.0)
+    now = throughput._time_now
+
+    def now_with_shares(named, images):
+        keys = [make_network_key(recipe.model) for recipe in named.values()]
+        return replace(now(named, images), train_host_share=dict(zip(keys, (0.95, 0.3), strict=True)))
+
+    monkeypatch.setattr(throughput, "_time_now", now_with_shares)
+    found = verdict(tmp_path, f"{ECA} < {PLAIN}", True)
+    assert found.to_json_dict()["parts"][0]["limit"] == "host"
+
+
 def test_noise_leaves_it_undecided(tmp_path, monkeypatch):
     """Rounds on both sides of the bound decide nothing."""
     timed_as(monkeypatch, slower=1.0, noise=0.2)

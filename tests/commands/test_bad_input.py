@@ -146,9 +146,18 @@ def test_line(case: tuple[str, str, str]) -> None:
     assert not Path("runs/mlflow.db").exists()
 
 
-@pytest.mark.parametrize("words", ["run --dataset folder --data-root nowhere", "data verify parquet --data-root x"])
-def test_a_wrong_folder_costs_no_time(words: str) -> None:
-    """A data root that is not there is refused before torch and MLflow, which take seconds, are loaded."""
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("run --dataset folder --data-root nowhere", "no such folder"),
+        ("data verify parquet --data-root x", "no such folder"),
+        ("measure --attn se --no-speed --processes 2", "--processes times, and --no-speed does not"),
+        ("eval x --severity 2", "--severity 2: no corruption is named"),
+        ("look x --no-track --tracking-uri sqlite:///x.db", "--tracking-uri: with --no-track"),
+    ],
+)
+def test_what_is_refused_at_once_costs_no_time(words: str, told: str) -> None:
+    """A folder that is not there, or an option without use, is refused before torch and MLflow, which take seconds."""
     code = (
         f"import sys; sys.argv[1:] = {words.split()!r}\nfrom attncli.__main__ import main\n"
         "try: main()\nexcept SystemExit as e: assert e.code == 2\n"
@@ -156,7 +165,7 @@ def test_a_wrong_folder_costs_no_time(words: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
-    assert "no such folder" in done.stderr
+    assert told in done.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, which takes fp16")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from attncli.commands.bench import start
 from tests.claims.case import run
 from tests.commands.line import line, refused
 from tests.test_result_files import write_file
@@ -69,3 +70,11 @@ def test_results_of_others_alone(tmp_path: Path) -> None:
     assert [row["n"] for row in line("compare", "--with", file, "--alone", "--json").json()] == [1]
     for command in ("compare", "claims", "report"):
         refused(line(command, "--alone"), "--alone: no results are named", "--shipped NAME")
+
+
+@pytest.mark.parametrize(("variable", "folder"), [("", "runs"), ("elsewhere", "elsewhere")])
+def test_benches_are_kept_in_the_folder_of_runs(monkeypatch: pytest.MonkeyPatch, variable: str, folder: str) -> None:
+    """That of ATTNCLI_RUNS, as for the other commands; --history names another file."""
+    monkeypatch.setenv("ATTNCLI_RUNS", variable)
+    assert start.command.make_context("start", []).params["history"] == Path(folder) / "bench.jsonl"
+    assert start.command.make_context("start", ["--history", "mine.jsonl"]).params["history"] == Path("mine.jsonl")

@@ -572,6 +572,7 @@ def test_files_that_are_no_images_are_skipped_and_counted(tmp_path: Path) -> Non
     (note,) = (note for note in dataset.notes if note.startswith("skipped"))
     assert note.startswith("skipped, 4 files not named as images: ")
     assert "train/_annotations.csv" in note
+    assert note.endswith(" and 1 more")
     assert note in data.verify_dataset(of_folder(root)).remarks
 
 

@@ -20,7 +20,7 @@ def test_what_was_read_is_known(tmp_path: Path) -> None:
     assert size == data.DatasetSize(
         train=len(images.train), val=len(images.val), test=len(images.test), images=(4, 8, 8, None)
     )
-    for other in ({"fraction": 0.4}, {"classes": 5}, {"val_fraction": 0.2}, {"image_size": 16}):
+    for other in ({"fraction": 0.4}, {"classes": 5}, {"val_fraction": 0.2}, {"image_size": 16}, {"test_per_class": 2}):
         assert data.load_size(tmp_path, asked.model_copy(update=other)) is None
 
 

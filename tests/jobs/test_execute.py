@@ -167,6 +167,15 @@ def test_a_sweep_may_have_any_name(made: SweepPlan, runs: Path) -> None:
     assert not list(runs.glob(".claims*"))
 
 
+def test_a_new_folder_of_runs_with_a_store_elsewhere(tmp_path: Path, made: SweepPlan, runs: Path) -> None:
+    """A server, or another folder's file, makes no folder for the runs; one that is not there yet is no error."""
+    new, store = tmp_path / "shared" / "new", f"sqlite:///{runs / 'mlflow.db'}"
+    ended = list(execute_plan(made, Pretend(), StopRequest(), RunStore(new, store)))
+    assert sum(isinstance(event, TaskEnded) and event.status == "FINISHED" for event in ended) >= len(made.runs)
+    assert new.is_dir()
+    assert set(parents(runs, made.name).values()) == {"FINISHED"}
+
+
 def test_stopped_with_nothing_left_is_finished() -> None:
     """A signal that comes after the last run changes nothing about the sweep."""
     assert summarize_status(["FINISHED"] * 2, 2, stopped=True) == "FINISHED"

@@ -140,7 +140,7 @@ def test_the_parent_hears_what_it_draws(capsys: pytest.CaptureFixture[str]) -> N
     """Stages, steps and warnings go to the parent; epochs and tests are printed, under a heading."""
     said: list[tuple[str, dict[str, object]]] = []
     teller = tasks.EventReporter(lambda event, **values: said.append((event, values)))
-    teller.on_stage("begin")
+    teller.on_stage("begin", "se, seed 0")
     teller.on_reading("decoding", 1, 9)
     teller.on_reading("decoding", 9, 9)
     teller.on_step(TrainingProgress(epoch=1, epochs=2, step=3, steps=4, images_per_s=5.0, seconds_left=6.0, loss=7.0))
@@ -158,7 +158,7 @@ def test_the_parent_hears_what_it_draws(capsys: pytest.CaptureFixture[str]) -> N
     heading, *lines = capsys.readouterr().out.splitlines()
     assert heading.startswith("== 2")
     assert lines == [
-        "begin",
+        "se, seed 0: begin",
         "epoch 1: loss 0.5000, validation top-1 25.00%",
         "test: top-1 50.00% of 4 images",
         "warning: store away",

@@ -8,12 +8,13 @@ import pytest
 
 from attncli.analysis.count_cache import CountCache
 from attncli.claims import claim_files, judge
-from attncli.claims.evidence import gather_evidence
+from attncli.claims.evidence import Evidence, gather_evidence
+from attncli.claims.throughput import SpeedStore
 from attncli.literature import published
 from attncli.records import Epoch, append_record
 from attncli.report.html_report import FOLDER, _mark_code, choose_captions, draw_charts, render_html
 from attncli.report.report_data import gather_report_data, render_markdown
-from attncli.runs import FailedRun, RunStore
+from attncli.runs import FailedRun, RunStore, read_folder_runs
 from tests.claims.case import claims_file, pairs, run
 
 CHECK = "top1(resnet20 + eca) > top1(resnet20)"
@@ -93,6 +94,32 @@ def test_planned_and_failed_seeds_count_as_in_compare(tmp_path, monkeypatch):
     assert rows["se"].failed_seeds == ()
     assert gather_rows(planned_seeds=3)["eca"].p == gather_rows(("eca",), planned_seeds=3)["eca"].p
     assert gather_rows(("eca",)).keys() == {"none", "eca"}
+
+
+def test_untracked_runs_of_one_digest_keep_their_own_curves(tmp_path, monkeypatch):
+    """Two people did the same recipes in other precisions, without MLflow: each table has its own runs' epochs."""
+    monkeypatch.setattr(published, "load_published_rows", list)
+    found = []
+    for precision, val_top1 in (("fp32", 0.25), ("bf16", 0.75)):
+        for attn in ("none", "eca"):
+            run(tmp_path / precision, attn=attn, seed=0, top1=0.5)
+        for own in read_folder_runs(tmp_path / precision):
+            epoch = Epoch(epoch=1, train_loss=1, lr=1, train_images_per_s=1, train_seconds=1, val_top1=val_top1)
+            append_record(own.folder, epoch)
+            machine = {"cpu": f"a processor for {precision}"}
+            found.append(replace(own, result=replace(own.result, run_id=None, precision=precision, machine=machine)))
+    evidence = Evidence(CountCache(), SpeedStore(tmp_path), found)
+    report = gather_report_data(["runs"], [], evidence)
+    assert len({own.reference for own in found}) == 2
+    curves = {
+        title: {epoch.val_top1 for runs in by_variant.values() for epochs in runs for epoch in epochs}
+        for title, by_variant in report.epochs.items()
+    }
+    assert sorted(curves.values(), key=str) == [{0.25}, {0.75}]
+    for title, origin in report.origins.items():
+        (precision,) = [name for name, value in (("fp32", 0.25), ("bf16", 0.75)) if curves[title] == {value}]
+        assert [f"a processor for {precision}" in text for text in origin.machines] == [True]
+        assert all(precision in command for command in origin.commands)
 
 
 def read_page(report_data) -> Reader:

@@ -74,7 +74,7 @@ def test_lines_where_there_is_no_terminal(
     with SweepProgress(SweepPlan("s", (none, se, eca)), tmp_path, jobs=1) as board:
         board.handle_event(TaskEnded(task(se, timing=True), "FAILED", "out of ideas"))
         board.handle_event(TaskStarted(task(se)))
-        board.handle_event(TaskStage(task(se), "se, seed 0: 100 images"))
+        board.handle_event(TaskStage(task(se), "100 images"))
         board.handle_event(TaskWarning(task(se), "store away"))
         clock[0] += 75
         board.handle_event(TaskEnded(task(se), "FINISHED"))
@@ -118,6 +118,19 @@ def test_what_another_process_does_is_told_as_such(
     waiting, finished = [text for text in lines if not text.startswith("begun")]
     assert waiting.startswith("waiting   se, seed 0: ")
     assert finished == "finished  se, seed 0: top-1 - (by another process); 1 of 2 runs"
+
+
+def test_the_table_shows_a_stage_as_it_is(tmp_path: Path) -> None:
+    """Also one that names the run, with a colon in it."""
+    from rich.console import Console
+
+    se = planned("se")
+    with SweepProgress(SweepPlan("s", (se,)), tmp_path, jobs=1) as board:
+        board.handle_event(TaskStarted(task(se)))
+        board.handle_event(TaskStage(task(se), "beside se, seed 0: 100 images"))
+        console = Console(width=100, record=True)
+        console.print(board.render_table())
+    assert "beside se, seed 0: 100 images" in console.export_text()
 
 
 def test_quiet_is_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

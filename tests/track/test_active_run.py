@@ -23,6 +23,7 @@ from attncli.track import (
     mlflow_run,
     provenance,
 )
+from attncli.track.provenance import read_provenance
 from attncli.track.run_names import RUN_NAME_TAG
 from tests.track.recorded_runs import FACTS, WHOLE, doubled, epoch, evaluation, folder, recipe, run
 
@@ -164,10 +165,14 @@ def test_keys_that_are_no_identity_may_change(tracker, client, runs):
 
 
 def test_added_tags(tracker, client, runs):
-    """Tags of the caller's are added: a sweep names the parent of its runs."""
+    """Tags of the caller's are added: a sweep names the parent of its runs. The conditions are in origin.json too."""
     of = recipe(seed=5)
-    going_on = tracker.start_run(of, FACTS, folder=folder(runs, of), tags={"mlflow.parentRunId": "p" * 32})
+    tags = {"mlflow.parentRunId": "p" * 32, "precision": "bf16", "device": "cpu", "code": "aa/bb"}
+    going_on = tracker.start_run(of, FACTS, folder=folder(runs, of), tags=tags)
     going_on.end_run("FINISHED")
+    origin = read_provenance(folder(runs, of))
+    assert origin is not None
+    assert (origin.precision, origin.device, origin.code) == ("bf16", "cpu", "aa/bb")
     assert client.get_run(going_on.run_id).data.tags["mlflow.parentRunId"] == "p" * 32
 
 

@@ -34,10 +34,12 @@ def test_parents_are_no_runs(runs: Path, tracker: Tracker) -> None:
     assert len(track.list_run_rows(RunStore(runs))) == before
 
 
-def test_a_name_with_a_quote(runs: Path, tracker: Tracker) -> None:
-    """A file may be called so, and is found again."""
-    first = track.begin_parent_runs("bob's", [recorded_runs.recipe()], RunStore(runs))
-    assert track.begin_parent_runs("bob's", [recorded_runs.recipe()], RunStore(runs)) == first
+@pytest.mark.parametrize("name", ["bob's", 'a "deep" one', """bob's "deep" one"""])
+def test_a_name_with_a_quote(runs: Path, tracker: Tracker, name: str) -> None:
+    """A file may be called so, and is found again; another name is another sweep."""
+    first = track.begin_parent_runs(name, [recorded_runs.recipe()], RunStore(runs))
+    assert track.begin_parent_runs(name, [recorded_runs.recipe()], RunStore(runs)) == first
+    assert track.begin_parent_runs(f"{name}!", [recorded_runs.recipe()], RunStore(runs)) != first
 
 
 def test_a_store_that_is_away_is_told_before_and_passed_over_after(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from attncli.analysis.compare import compare_variants
 from attncli.analysis.comparison_row import ComparisonRow
 from attncli.commands.eval import EvaluatedRun
 from attncli.errors import RunFailedError, UserError
+from attncli.interpret.load_run import load_finished_run
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.records import RESULT, Evaluation, Status
@@ -409,3 +410,20 @@ def test_clouds_are_as_smooth_as_the_authors() -> None:
         for decay in (1.0, 1.75, 3.0)
     ]
     assert steps[0] > 3 * steps[1] > 3 * steps[2]
+
+
+def test_a_run_whose_own_code_has_changed_is_refused(tmp_path: Path) -> None:
+    """The weights fit the changed class too, so that only its content tells; with the old content all is well again."""
+    file, before = (
+        tmp_path / "mine.py",
+        "from torch import nn\nclass Gate(nn.Module):\n    def forward(self, x): return x",
+    )
+    file.write_text(before)
+    own_folder, _ = trained_run(tmp_path / "runs", attn=f"{file}:Gate")
+    load_trained_network(own_folder)
+    file.write_text(before + " * 2")
+    for load in (load_trained_network, load_finished_run):
+        with pytest.raises(UserError, match=r"mine\.py:Gate has changed"):
+            load(own_folder)
+    file.write_text(before)
+    load_trained_network(own_folder)

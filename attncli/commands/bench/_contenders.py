@@ -20,11 +20,19 @@ if TYPE_CHECKING:
     from attncli.benchmark.results import TrainingBenchRow
     from attncli.benchmark.training_loops import BenchSetting
 
+
+def _locate_usual_history() -> Path:
+    """Return the file that keeps benches in the folder of runs: that of ATTNCLI_RUNS, else `runs`."""
+    from attncli.runs.folders import locate_usual_runs
+
+    return locate_usual_runs() / "bench.jsonl"
+
+
 history_option = click.option(
     "--history",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("runs/bench.jsonl"),
-    show_default=True,
+    default=_locate_usual_history,
+    show_default="bench.jsonl in the folder of runs",
     help="File to which the figures are added.",
 )
 _CONTENDER_OPTIONS: tuple[Callable[[Any], Any], ...] = (

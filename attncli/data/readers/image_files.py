@@ -21,7 +21,7 @@ from attncli.data.readers.split_folders import LAYOUT
 from attncli.data.readers.split_listing import SplitListing
 from attncli.data.readers.split_names import describe_unused_siblings
 from attncli.errors import UserError
-from attncli.quantities import format_quantity
+from attncli.quantities import format_first, format_quantity
 from attncli.recipe import Data
 
 NO_TEST_NOTE = "there is no test split: one fifth of each class, chosen by a fixed seed, is the test set"
@@ -91,8 +91,8 @@ def _describe_skipped(listings: Mapping[str, SplitListing]) -> tuple[str, ...]:
     skipped = [path for listing in listings.values() for path in listing.skipped]
     if not skipped:
         return ()
-    named = ", ".join(skipped[:SHOWN]) + (", ..." if len(skipped) > SHOWN else "")
-    return (f"skipped, {format_quantity(len(skipped), 'file')} not named as images: {named}",)
+    count = format_quantity(len(skipped), "file")
+    return (f"skipped, {count} not named as images: {format_first(skipped, SHOWN)}",)
 
 
 def _collect_files(root: Path, listing: SplitListing, rules: PixelRules) -> ImageFileList:

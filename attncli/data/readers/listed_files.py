@@ -10,7 +10,7 @@ from attncli.data.readers.base64_images import BASE64_HINT, is_base64_image
 from attncli.data.readers.file_walk import describe_file, is_file, is_stray, walk_folder
 from attncli.data.readers.split_names import read_split_place
 from attncli.errors import UserError, quote_word
-from attncli.quantities import format_quantity
+from attncli.quantities import format_first, format_quantity
 
 SHOWN, MOST_LETTERS = 3, 200
 
@@ -89,7 +89,7 @@ def find_listed_files(
 
 def describe_missing_files(missing: Sequence[str], list_path: Path) -> list[str]:
     """Return a note about rows that are left out because their images are not there, none if there are none."""
-    named = ", ".join(text[:MOST_LETTERS] for text in missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
+    named = format_first([text[:MOST_LETTERS] for text in missing], SHOWN)
     return (
         [f"{list_path.name}: left out, {format_quantity(len(missing), 'row')} without an image: {named}"]
         if missing
