@@ -39,7 +39,7 @@ def test_every_import_of_the_counting_code_is_covered():
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     imported = {module.split(".")[1] for module in modules}
     parts = {name.removesuffix(".py") for name in DECIDING_PARTS}
-    without_counts = {"dataset_catalog", "errors", "quantities", "records", "spelling", "system"}  # they hold or word them
+    without_counts = {"dataset_catalog", "errors", "quantities", "records", "spelling", "system"}  # no counts
     assert imported - parts <= without_counts
     of_measure = {module.split(".")[2] for module in modules if module.startswith("attncli.measure.")}
     assert of_measure - {"code_cache"} == set(COUNTING_MODULES)  # whose content decides whether shipped counts hold
