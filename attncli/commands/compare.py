@@ -136,18 +136,12 @@ def command(
     has_others = bool(with_files or shipped)
     draws_plots = not has_others if plot is None else plot
     if over:
-        from attncli.report.over_tasks import render_task_comparison
-
         _refuse_options_of_one_task(
             {"--columns": columns, "--spread": spread, "--sort": sort, "--planned-seeds": planned_seeds}
         )
         task_comparison = _compare_over_tasks(finished_runs, failed_runs, over, run_filter)
-        echo_result(render_task_comparison(task_comparison, format_, find_text_width()))
-        if draws_plots:
-            images_and_networks = [filters[name] for name in ("dataset", "backbone") if filters[name]]
-            plot_name = format_task_plot_name(over, [*images_and_networks, *name_filters(filters)])
-            draw_task_plot(task_comparison, choose_output_folder(runs) / f"{plot_name}.{plot_as}")
-        return None
+        file = _locate_task_plot(runs, over, filters, plot_as) if draws_plots else None
+        return _print_task_comparison(task_comparison, format_, file)
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
     )  # of all runs, as variants are tested together whatever is shown
@@ -230,6 +224,22 @@ def _compare_over_tasks(
     selected_runs = [run for run in finished_runs if any_mechanism.selects(run)]
     task_comparison = compare_over_tasks(selected_runs, over, failed_runs)
     return choose_mechanisms(task_comparison, run_filter.attn) if run_filter.attn else task_comparison
+
+
+def _locate_task_plot(runs: Path, over: Sequence[str], filters: Mapping[str, Any], plot_as: str) -> Path:
+    """Return the file of the plot over tasks; the filters stand in its name."""
+    images_and_networks = [filters[name] for name in ("dataset", "backbone") if filters[name]]
+    plot_name = format_task_plot_name(over, [*images_and_networks, *name_filters(filters)])
+    return choose_output_folder(runs) / f"{plot_name}.{plot_as}"
+
+
+def _print_task_comparison(task_comparison: "TaskComparison", format_: str, file: Path | None) -> None:
+    """Print the comparison over tasks, and draw the critical differences into the file, if one is given."""
+    from attncli.report.over_tasks import render_task_comparison
+
+    echo_result(render_task_comparison(task_comparison, format_, find_text_width()))
+    if file is not None:
+        draw_task_plot(task_comparison, file)
 
 
 def _warn_of_untracked_runs(run_store: "RunStore", finished_runs: "Sequence[FinishedRun]") -> None:

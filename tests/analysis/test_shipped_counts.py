@@ -1,7 +1,6 @@
 """The counts that attncli brings are those of today's code, and are used only if they are."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -142,9 +141,9 @@ def test_counts_of_the_literature_are_those_of_the_code(entry: str) -> None:
     known = shipped_counts.read_shipped_overheads()
     assert known is not None
     key = next(key for key in known.literature_counts if f'"backbone": "{entry}"' in key)
-    tree, *images = re.fullmatch(r"(.+) (\d+) (\d+) None", key).groups()  # type: ignore[union-attr]
-    model = Model(**json.loads(tree))
-    counts = count_recipe(Recipe(model=model), InputSpec(int(images[1]), (int(images[0]),) * 2))
+    tree, size, classes, frames = key.rsplit(" ", 3)
+    assert frames == "None"
+    counts = count_recipe(Recipe(model=Model(**json.loads(tree))), InputSpec(int(classes), (int(size), int(size))))
     for name, count in known.literature_counts[key].items():
         assert getattr(counts, SHIPPED_NAMES[name]) == count
 
