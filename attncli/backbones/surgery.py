@@ -52,6 +52,16 @@ def find_mechanisms(net: nn.Module) -> dict[str, nn.Module]:
     return {path: module for path, module in net.named_modules() if _REFERENCE in vars(module)}
 
 
+def copy_outputs(net: nn.Module) -> None:
+    """Copy the map that each mechanism of a network returns, so that the network may write into it."""
+    for mechanism in find_mechanisms(net).values():
+        mechanism.register_forward_hook(_copy_output)
+
+
+def _copy_output(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+    return output.clone()
+
+
 def trace_shapes(net: nn.Module, size: tuple[int, int], images: int = 1) -> ModuleShapes:
     """Return the shapes of the input and output of every submodule for (images, 3, H, W), without computing anything.
 

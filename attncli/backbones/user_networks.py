@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from attncli.backbones.lazy_layers import check_layers_made, list_lazy_layers
 from attncli.backbones.module_structure import (
     ModuleCall,
     describe_block,
@@ -49,7 +50,10 @@ _BLOCK_PATHS = "attncli_block_paths"  # attribute of a network: the patterns of 
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """Return the network with random weights; (N, 3, H, W) -> (N, classes). Its stem is its own whatever the image."""
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes). Its stem is its own whatever the image.
+
+    One with lazy layers stays on the CPU until `set_image_size`: on the meta device they could not be made.
+    """
     path, definition = split_network_reference(name)
     parameter = find_class_count(name)
     device = torch.empty(0).device
@@ -57,15 +61,25 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
         net = _load_definition(path, definition, read_file_versions(path))(**{parameter: classes})
     if not isinstance(net, nn.Module):
         raise UserError(f"{name}: not a torch.nn.Module, but {type(net).__name__}", "return the network")
-    return net.to(device)
+    return net if list_lazy_layers(net) else net.to(device)
 
 
 def set_image_size(net: nn.Module, name: str, size: tuple[int, int], classes: int) -> None:
-    """Tell a network of the user the size of its images. Raises UserError if it fails on them, or returns no logits."""
+    """Tell a network of the user the size of its images. Raises UserError if it fails on them, or returns no logits.
+
+    Layers that it makes in its first pass (`torch.nn.LazyConv2d`) are made here, so they are trained like all others.
+    """
     setattr(net, _SIZE, size)
     path, _ = split_network_reference(name)
     with _user_errors(path, f"does not take images of {size[0]}x{size[1]} px"), torch.no_grad():
-        logits = _copy_to_meta(net)(torch.zeros(2, 3, *size, device="meta"))
+        if list_lazy_layers(net):
+            device = torch.empty(0).device
+            with torch.device("cpu"):
+                net.eval()(torch.zeros(2, 3, *size))
+            check_layers_made(net)
+            net.to(device)
+        logits = net.eval()(torch.zeros(2, 3, *size))
+    net.train()
     if not isinstance(logits, Tensor) or logits.shape != (2, classes):
         returned = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UserError(f"{name}: returns {returned} for 2 images, not {(2, classes)}", "return logits, one per class")

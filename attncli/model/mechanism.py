@@ -101,21 +101,22 @@ def _format_arguments(arguments: Mapping[str, Any]) -> str:
     )
 
 
-def check_map_shapes(attn: str, placed_mechanisms: Sequence[tuple[Placement, nn.Module]]) -> None:
+def check_map_shapes(attn: str, placed_mechanisms: Sequence[tuple[Placement, nn.Module]], seed: int) -> None:
     """Raise UserError if the mechanism changes the shape of a map; one pass of zeros for each shape shows it.
 
-    Does nothing on the meta device, where a network is built only to be counted.
+    A user's mechanism passes zeros at each place, because it may make layers in its first pass: their weights are drawn
+    from a random stream of that place. Nothing else is done on the meta device, where a network is built only to be
+    counted.
     """
-    if is_building_on_meta():
-        return
     checked_shapes = set()
     for placement, module in placed_mechanisms:
         shape = (2, placement.site_arguments["channels"], *placement.site_arguments["size"])
-        if shape in checked_shapes:
+        if is_building_on_meta() or (shape in checked_shapes and not attention.is_plugin(attn)):
             continue
         checked_shapes.add(shape)
         failure = plugin_errors(attn, f"fails on a map of zeros of the shape {shape}", anywhere=True)
         with failure, torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "mechanism", placement.path, "first pass"))
             y = module.eval()(torch.zeros(shape))
         module.train()
         if not isinstance(y, Tensor) or y.shape != shape:

@@ -10,6 +10,7 @@ from attncli.attention import Mechanism
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.attention.safe_convolution import replace_unsafe_convolutions
 from attncli.backbones import pretrained, surgery
+from attncli.backbones.lazy_layers import check_layers_made, list_lazy_layers
 from attncli.backbones.placement import find_placements, order_insertions, remove_built_in_attention
 from attncli.backbones.placement_request import PlacementRequest
 from attncli.backbones.sites import Placement, is_map_site
@@ -19,6 +20,7 @@ from attncli.model.mechanism import build_mechanism, check_map_shapes
 from attncli.model.meta_device import is_building_on_meta
 from attncli.model.resolve import InputSpec, ResolvedModel, check_model_settings, resolve_model
 from attncli.recipe import Recipe
+from attncli.seeds import derive_seed
 
 
 class ClipNetwork(nn.Module):
@@ -62,7 +64,7 @@ def build(recipe: Recipe, spec: InputSpec, notify: Callable[[str], None] | None 
         net = net if spec.frames is None else ClipNetwork(net)
     replace_unsafe_convolutions(net)
     if attention.is_plugin(recipe.model.attn):
-        _run_smoke_test(net, resolved, spec)
+        _try_user_mechanism(net, resolved, spec)
     return net
 
 
@@ -96,7 +98,7 @@ def _build_at_places(
     places = find_placements(net, structure, request, trace_plain_network(net, resolved.model, spec))
     placed_modules = [(p, build_mechanism(resolved, mechanism, p.site_arguments, p.path, p.options)) for p in places]
     if is_map_site(resolved.model.site or mechanism.card.site):
-        check_map_shapes(mechanism.reference, placed_modules)
+        check_map_shapes(mechanism.reference, placed_modules, resolved.seed)
     return placed_modules
 
 
@@ -116,15 +118,37 @@ def make_placement_request(resolved: ResolvedModel, mechanism: Mechanism, spec: 
     )
 
 
-def _run_smoke_test(net: nn.Module, resolved: ResolvedModel, spec: InputSpec) -> None:
-    """Run a forward and a backward pass on zeros, so that a user's file fails before the training starts."""
-    if is_building_on_meta():
-        return
-    attn, frames = resolved.model.attn, () if spec.frames is None else (spec.frames,)
-    with plugin_errors(attn, "does not fit the network", anywhere=True), torch.random.fork_rng(devices=[]):
-        y = net.eval()(torch.zeros(2, *frames, 3, *spec.size))
-        if y.shape != (2, spec.classes):
-            raise ValueError(f"it returns {tuple(y.shape)}, not {(2, spec.classes)}")
-        if torch.is_grad_enabled():  # a trained network is loaded without gradients
-            y.sum().backward()
+def _try_user_mechanism(net: nn.Module, resolved: ResolvedModel, spec: InputSpec) -> None:
+    """Pass zeros forward and back through the network, so that a user's file fails before the training starts.
+
+    Layers that the file makes in their first pass (`torch.nn.LazyConv2d`) are made here. A network that writes into
+    the map that a mechanism returns (`out += identity`) destroys what a sigmoid keeps for its gradient. If the pass
+    back fails, it is tried again with a copy of each returned map, which then stays.
+    """
+    frames = () if spec.frames is None else (spec.frames,)
+    zeros = torch.zeros(2, *frames, 3, *spec.size)
+    seed = derive_seed(resolved.seed, "mechanism", "first pass")
+    failure = plugin_errors(resolved.model.attn, "does not fit the network", anywhere=True)
+    with failure, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if is_building_on_meta():
+            if list_lazy_layers(net):
+                net.eval()(zeros)
+        else:
+            try:
+                _pass_forward_and_back(net, zeros, spec.classes)
+            except RuntimeError:
+                surgery.copy_outputs(net)
+                _pass_forward_and_back(net, zeros, spec.classes)
+        check_layers_made(net)
     net.train().zero_grad(set_to_none=True)
+    replace_unsafe_convolutions(net)  # of the layers made just now
+
+
+def _pass_forward_and_back(net: nn.Module, images: Tensor, classes: int) -> None:
+    """Raise ValueError if the network does not return logits; and what it raises itself."""
+    with torch.enable_grad():
+        y = net.eval()(images)
+        if y.shape != (len(images), classes):
+            raise ValueError(f"it returns {tuple(y.shape)}, not {(len(images), classes)}")
+        y.sum().backward()

@@ -231,3 +231,74 @@ def test_a_network_without_blocks_is_refused_with_what_it_has(file: Path) -> Non
     with pytest.raises(UserError, match="which class or function is the network") as raised:
         read(file)
     assert f"{file}:wide" in (raised.value.hint or "")
+
+
+LAZY = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.LazyConv2d(8, 3, padding=1), nn.LazyBatchNorm2d(), nn.ReLU(), nn.MaxPool2d(2),
+            nn.LazyConv2d(16, 3, padding=1), nn.LazyBatchNorm2d(), nn.ReLU(), nn.MaxPool2d(2),
+        )
+        self.head = nn.LazyLinear(num_classes)
+
+    def forward(self, x):
+        return self.head(self.features(x).flatten(1))
+
+
+class Later(Net):
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.classes, self.head = num_classes, None
+
+    def forward(self, x):
+        x = self.features(x).flatten(1)
+        if self.head is None:
+            self.head = nn.Linear(x.shape[1], self.classes).to(x.device)
+        return self.head(x)
+
+
+class Forgotten(Net):
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.other = nn.LazyLinear(3)
+"""
+
+
+def build_lazy(tmp_path: Path, name: str, attn: str = "none") -> torch.nn.Module:
+    """A network whose layers are made in their first pass, for images of 16 px."""
+    path = tmp_path / "lazy.py"
+    path.write_text(LAZY)
+    recipe = validation.read(None, [], {"model.backbone": f"{path}:{name}", "model.attn": attn})
+    return model.build(recipe, SHAPE)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("name", ["Net", "Later"])
+def test_layers_of_the_first_pass_belong_to_the_network(tmp_path: Path, name: str, device: str) -> None:
+    """They are counted and trained, and mechanisms find their places; 16 x 4 x 4 numbers reach the head."""
+    convs = [3 * 8 * 9 + 8 + 2 * 8, 8 * 16 * 9 + 16 + 2 * 16]
+    with torch.device(device):
+        plain = build_lazy(tmp_path, name)
+        assert sum(p.numel() for p in plain.parameters()) == sum(convs) + 16 * 4 * 4 * 5 + 5
+        assert list(model.find_mechanisms(build_lazy(tmp_path, name, "eca")))
+
+
+def test_weights_of_the_first_pass_are_those_of_the_seed(tmp_path: Path) -> None:
+    """Whatever the state of torch's generator is, and whichever mechanism is put in."""
+    torch.manual_seed(1)
+    first = build_lazy(tmp_path, "Net").state_dict()
+    torch.manual_seed(2)
+    second = build_lazy(tmp_path, "Net", "eca").state_dict()
+    assert torch.equal(first["head.weight"], second["head.weight"])
+
+
+def test_a_lazy_layer_that_no_pass_uses_is_refused(tmp_path: Path) -> None:
+    """It would have no weights: the line names it."""
+    with pytest.raises(UserError) as caught:
+        build_lazy(tmp_path, "Forgotten")
+    assert "other" in caught.value.problem
