@@ -15,6 +15,14 @@ from typing import Any
 from attncli.attention.card import SITE_ARGUMENTS, SITES, Card
 from attncli.errors import UserError, unknown_name_error
 from attncli.system import source_inspection
+from attncli.system.definitions import (
+    FoundDefinition,
+    find_definition,
+    list_definitions,
+    open_source,
+    read_method_parameters,
+    read_parameters,
+)
 from attncli.system.source_inspection import ConstructorParameter, SignatureParameter
 
 CLASS = "Attention"
@@ -135,22 +143,23 @@ def read_mechanism_file(
     Raises:
         UserError: The file lacks the class, or the class or its card is malformed.
     """
-    tree = source_inspection.parse_source(path)
-    card_node = source_inspection.find_assignment(tree, "card")
-    parameters = source_inspection.read_parameters(tree, class_name or CLASS)
-    if parameters is None:
-        raise _make_missing_class_error(tree, path, class_name)
+    file = open_source(path)
+    card_node = source_inspection.find_assignment(file.tree, "card")
+    found = find_definition(file, class_name or CLASS)
+    if found is None:
+        raise _make_missing_class_error(file.tree, path, class_name)
+    parameters = read_parameters(found)
     follows_convention = class_name is None and card_node is not None
     read_arguments = _read_convention if follows_convention else _read_published_class
     arguments, option_parameters = read_arguments(path, class_name or CLASS, parameters)
     if card_node is None:
-        _check_forward(tree, path, class_name or CLASS)
+        _check_forward(found, path, class_name or CLASS)
     return Mechanism(
         name,
         reference or name,
         category,
         path,
-        _read_doc(tree, class_name),
+        _read_doc(found, class_name),
         Card(title=class_name or path.stem, site="gate") if card_node is None else _read_card(card_node, path),
         arguments,
         _read_options(path, class_name or CLASS, option_parameters, skip_computed=not follows_convention),
@@ -158,9 +167,9 @@ def read_mechanism_file(
 
 
 def _make_missing_class_error(tree: ast.Module, path: Path, class_name: str | None) -> UserError:
-    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    classes = list(dict.fromkeys(node.name for node in tree.body if isinstance(node, ast.ClassDef)))
     if class_name is not None:
-        return unknown_name_error("class", class_name, source_inspection.list_definitions(tree), location=str(path))
+        return unknown_name_error("class", class_name, list_definitions(tree), location=str(path))
     return UserError(
         f"{path}: no `class {CLASS}(nn.Module)`",
         f"name one of its classes: {', '.join(f'{path}:{name}' for name in classes)}"
@@ -169,9 +178,8 @@ def _make_missing_class_error(tree: ast.Module, path: Path, class_name: str | No
     )
 
 
-def _read_doc(tree: ast.Module, class_name: str | None) -> str:
-    node = source_inspection.find_definition(tree, class_name) if class_name else None
-    return (node and ast.get_docstring(node)) or ast.get_docstring(tree) or ""
+def _read_doc(found: FoundDefinition, class_name: str | None) -> str:
+    return (class_name and ast.get_docstring(found.node)) or ast.get_docstring(found.file.tree) or ""
 
 
 def _read_convention(
@@ -231,9 +239,9 @@ def _find_map_sides(parameters: Sequence[SignatureParameter]) -> dict[str, str]:
     return {heights[0]: "height", widths[0]: "width"} if len(heights) == len(widths) == 1 else {}
 
 
-def _check_forward(tree: ast.Module, path: Path, class_name: str) -> None:
+def _check_forward(found: FoundDefinition, path: Path, class_name: str) -> None:
     """Raise UserError if the forward of a class as published needs more than the map."""
-    parameters = source_inspection.read_method_parameters(tree, class_name, "forward")
+    parameters = read_method_parameters(found, "forward")
     needed = [parameter.name for parameter in parameters or () if parameter.default is None]
     if len(needed) > 1:
         raise UserError(

@@ -4,9 +4,16 @@ import ast
 from pathlib import Path
 
 from attncli.errors import UserError, unknown_name_error
-from attncli.system import source_inspection
 from attncli.system.code_reference import split_code_reference
+from attncli.system.definitions import (
+    find_definition,
+    list_definitions,
+    open_source,
+    read_parameters,
+    takes_any_keyword,
+)
 from attncli.system.files import expand_user_path
+from attncli.system.source_inspection import parse_source
 
 KEY = "model.backbone"
 CLASS_COUNTS = (
@@ -21,7 +28,7 @@ def split_network_reference(reference: str) -> tuple[Path, str]:
     file_name, definition = split_code_reference(reference)
     path = expand_user_path(file_name, KEY)
     if definition is None:
-        names = source_inspection.list_definitions(source_inspection.parse_source(path))
+        names = list_definitions(parse_source(path))
         raise UserError(
             f"{path}: which class or function is the network?",
             f"one of: {', '.join(f'{file_name}:{name}' for name in names)}" if names else "it defines none",
@@ -35,19 +42,19 @@ def find_class_count(reference: str) -> str:
     Raises UserError if the file lacks the network, or the network takes no number of classes or needs more than that.
     """
     path, definition = split_network_reference(reference)
-    tree = source_inspection.parse_source(path)
-    parameters = source_inspection.read_parameters(tree, definition)
-    if parameters is None:
-        raise unknown_name_error("network", definition, source_inspection.list_definitions(tree), location=str(path))
+    file = open_source(path)
+    found = find_definition(file, definition)
+    if found is None:
+        raise unknown_name_error("network", definition, list_definitions(file.tree), location=str(path))
+    parameters = read_parameters(found)
     by_lower_name = {parameter.name.lower(): parameter.name for parameter in parameters}
     name = next((by_lower_name[name] for name in CLASS_COUNTS if name in by_lower_name), None)
-    if name is None and source_inspection.takes_any_keyword(tree, definition):
+    if name is None and takes_any_keyword(found):
         name = CLASS_COUNTS[0]
     if name is None:
-        node = source_inspection.find_definition(tree, definition)
         hint = f"call it {CLASS_COUNTS[0]}; a function that builds the network may take it and pass it on"
         takes = ", ".join(parameter.name for parameter in parameters) or "nothing"
-        kind = "function" if isinstance(node, ast.FunctionDef) else "class"
+        kind = "function" if isinstance(found.node, ast.FunctionDef) else "class"
         raise UserError(f"{path}: the {kind} {definition} takes no number of classes, but {takes}", hint)
     required = [p.name for p in parameters if p.default is None and p.name != name]
     if required:

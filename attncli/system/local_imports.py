@@ -4,18 +4,95 @@ import ast
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache, lru_cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 
+PROJECT_FILES = (".git", "pyproject.toml", "setup.py", "setup.cfg")  # one is at the top of a project
 PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
 
 
 def find_local_modules(path: Path) -> dict[str, Path]:
-    """Return name and file of every module that a file imports, directly or not, from its own folder or `sys.path`.
+    """Return name and file of every module that a file imports, directly or not, from its own project or `sys.path`.
 
     Left out are the standard library, installed packages, attncli itself, and what cannot be found or read.
     """
-    return _follow_imports(path, "", lambda name: _locate_module(name, path.absolute().parent))
+    package = find_package(path)
+    return _follow_imports(path, package.module_name, lambda name: _locate_own_module(name, path, package))
+
+
+@dataclass(frozen=True)
+class FilePackage:
+    """The package that a file is in: the folder that holds it, and the file's full name, such as `models.blocks`.
+
+    A file without relative imports is in none: its name is "", and the folder is its own.
+    """
+
+    root: Path
+    module_name: str
+
+
+def find_package(path: Path) -> FilePackage:
+    """Return the package of a file: the folders above it with `__init__.py`, and as many as its imports go up."""
+    path = path.absolute()
+    level = _find_highest_level(path)
+    if not level:
+        return FilePackage(path.parent, "")
+    marked = 0
+    while marked < len(path.parents) and (path.parents[marked] / "__init__.py").is_file():
+        marked += 1
+    depth = min(max(level, marked), len(path.parents) - 1)
+    names = [folder.name for folder in reversed(path.parents[:depth])]
+    return FilePackage(path.parents[depth], ".".join([*names, path.stem]))
+
+
+def list_project_folders(path: Path) -> list[Path]:
+    """Return the folders above a file's own from which it may import modules by their full names, nearest first.
+
+    They are those up to the top of its project, which holds `.git` or `pyproject.toml`, or a package; and each that
+    holds a folder above the file with the name of a module that it imports (`models` for `models.blocks`).
+    """
+    folders = list(path.absolute().parents)
+    top = next((i for i, folder in enumerate(folders) if any((folder / name).exists() for name in PROJECT_FILES)), 0)
+    while top + 1 < len(folders) and (folders[top] / "__init__.py").is_file():
+        top += 1
+    imported = {name.partition(".")[0] for name in _list_imported_names(path, "")}
+    return [folder for i, folder in enumerate(folders[1:], 1) if i <= top or folders[i - 1].name in imported]
+
+
+def locate_module(name: str, path: Path) -> Path | None:
+    """Return the file of a module that a user's file imports, or one that it imports; None if there is none.
+
+    Modules of installed packages are found too, except those of torch, which are large and define no mechanism.
+    """
+    own = _locate_own_module(name, path, find_package(path))
+    if own is not None or name.partition(".")[0] in {"", "torch", *sys.stdlib_module_names}:
+        return own
+    return next((file for entry in sys.path if (file := _locate_below(name, Path(entry or "."))) is not None), None)
+
+
+def find_import_base(node: ast.ImportFrom, file: Path, module_name: str) -> str:
+    """Return the full name of the module from which a statement of a file imports, "" for the file's own folder."""
+    package = _split_package(file, module_name)
+    base = package[: len(package) + 1 - node.level] if node.level else []
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def _locate_own_module(name: str, path: Path, package: FilePackage) -> Path | None:
+    """Return the file of a module of the user's, from the file's package, its project or `sys.path`; or None."""
+    top = name.partition(".")[0]
+    if package.module_name.startswith(f"{top}.") and (file := _locate_below(name, package.root)) is not None:
+        return file
+    if (file := _locate_module(name, path.absolute().parent)) is not None or _is_installed(top):
+        return file
+    return next((file for f in list_project_folders(path) if (file := _locate_below(name, f)) is not None), None)
+
+
+def _is_installed(top: str) -> bool:
+    """Return whether a module that is not the user's has this name: it is imported before one of the project."""
+    spec = None if top in sys.stdlib_module_names else PathFinder.find_spec(top)
+    return top in sys.stdlib_module_names or (spec is not None and spec.origin is not None)  # a folder alone has none
 
 
 def find_package_modules(path: Path, module_name: str) -> dict[str, Path]:
@@ -69,24 +146,32 @@ def _parse_imported_names(file: Path, module_name: str, changed_ns: int, size: i
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):  # reported when the file is run
         return ()
-    names = [name for node in ast.walk(tree) for name in _list_names(node, _find_package(file, module_name))]
+    names = [name for node in ast.walk(tree) for name in _list_names(node, file, module_name)]
     parts = [name.split(".") for name in names]
     return tuple(dict.fromkeys(".".join(p[:count]) for p in parts for count in range(1, len(p) + 1)))
 
 
-def _find_package(file: Path, module_name: str) -> list[str]:
+def _split_package(file: Path, module_name: str) -> list[str]:
     """Return the parts of the name of the package that a module is in; a package is in itself."""
     parts = module_name.split(".") if module_name else []
     return parts if file.name == "__init__.py" else parts[:-1]
 
 
-def _list_names(node: ast.AST, package: list[str]) -> Iterator[str]:
+def _list_names(node: ast.AST, file: Path, module_name: str) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-        base = package[: len(package) + 1 - node.level] if node.level else []
-        parts = [*base, *((node.module or "").split(".") if node.module else [])]
-        yield from (".".join([*parts, alias.name]) for alias in node.names)
+        base = find_import_base(node, file, module_name)
+        yield from (".".join(filter(None, (base, alias.name))) for alias in node.names)
+
+
+def _find_highest_level(path: Path) -> int:
+    """Return how many folders up the relative imports of a file go: 1 for `from . import x`, 0 without any."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):  # reported when the file is run
+        return 0
+    return max((node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)), default=0)
 
 
 def _locate_module(name: str, folder: Path) -> Path | None:

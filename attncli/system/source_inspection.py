@@ -1,7 +1,6 @@
 """Facts read from a Python file without running it, so that `ls`, `show` and completion never load torch."""
 
 import ast
-import copy
 import re
 import traceback
 from dataclasses import dataclass
@@ -59,88 +58,6 @@ def find_assignment(tree: ast.Module, name: str) -> ast.expr | None:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
             return node.value
     return None
-
-
-def list_definitions(tree: ast.Module) -> list[str]:
-    """Return the names of the classes and public functions at the top level of a file."""
-    return [
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.ClassDef) or (isinstance(node, ast.FunctionDef) and not node.name.startswith("_"))
-    ]
-
-
-def find_definition(tree: ast.Module, name: str) -> ast.ClassDef | ast.FunctionDef | None:
-    """Return the class or function of this name at the top level of a file, the last of several; or None."""
-    definitions = (node for node in reversed(tree.body) if isinstance(node, ast.ClassDef | ast.FunctionDef))
-    return next((node for node in definitions if node.name == name), None)
-
-
-def takes_any_keyword(tree: ast.Module, name: str) -> bool:
-    """Return whether the function or class `name` of a file has `**kwargs`, which take any further keyword."""
-    node = find_definition(tree, name)
-    if isinstance(node, ast.ClassDef):
-        node = find_method(tree, name, "__init__")
-    return node is not None and node.args.kwarg is not None
-
-
-def find_method(tree: ast.Module, class_name: str, method: str) -> ast.FunctionDef | None:
-    """Return a method of a class, its own or that of its first base in the file that has it; None if there is none."""
-    node = find_definition(tree, class_name)
-    if not isinstance(node, ast.ClassDef):
-        return None
-    own = next((n for n in reversed(node.body) if isinstance(n, ast.FunctionDef) and n.name == method), None)
-    bases = (base.id for base in node.bases if isinstance(base, ast.Name) and base.id != class_name)
-    return own or next((found for base in bases if (found := find_method(tree, base, method))), None)
-
-
-def read_parameters(tree: ast.Module, name: str) -> list[SignatureParameter] | None:
-    """Return what a call of class or function `name` takes, without self, *args and **kwargs; None if there is none.
-
-    A class without a constructor has that of its first base with one, if the base is in the same file.
-    """
-    node = find_definition(tree, name)
-    if isinstance(node, ast.FunctionDef):
-        return _read_signature(node, tree)
-    if node is None:
-        return None
-    return read_method_parameters(tree, name, "__init__") or []
-
-
-def read_method_parameters(tree: ast.Module, class_name: str, method: str) -> list[SignatureParameter] | None:
-    """Return what a call of a class's method takes, as `read_parameters`; None if the file has no such method."""
-    node = find_method(tree, class_name, method)
-    return None if node is None else _read_signature(node, tree)[1:]
-
-
-class _AliasResolver(ast.NodeTransformer):
-    """Replaces names that a file gives to types, such as `Order = Literal["a", "b"]`, by these types."""
-
-    def __init__(self, tree: ast.Module) -> None:
-        self.tree = tree
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        """Return the type that a name stands for, or the name."""
-        value = find_assignment(self.tree, node.id)
-        return value if isinstance(value, ast.Subscript | ast.BinOp) else node
-
-
-def _read_signature(function: ast.FunctionDef, tree: ast.Module) -> list[SignatureParameter]:
-    """Return all parameters of a function but *args and **kwargs, a method's self too."""
-    resolver = _AliasResolver(tree)
-    arguments = function.args
-    positional = [*arguments.posonlyargs, *arguments.args]
-    defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
-    pairs = [*zip(positional, defaults, strict=True), *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
-    return [
-        SignatureParameter(
-            argument.arg,
-            ast.unparse(resolver.visit(copy.deepcopy(argument.annotation))) if argument.annotation else "Any",
-            default,
-            is_keyword=i >= len(positional),
-        )
-        for i, (argument, default) in enumerate(pairs)
-    ]
 
 
 def evaluate_default(parameter: SignatureParameter) -> Any:
