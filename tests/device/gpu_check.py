@@ -478,6 +478,8 @@ def run_part(part: str, seconds: float) -> Iterator[Row]:
                 count += 1
                 yield row
             code = process.wait()
+            if process.stdout:
+                process.stdout.close()
             errors.seek(0)
             lines = [line for line in errors.read().splitlines() if line.strip()]
         if code == 0 and not is_late.is_set():  # of a process that was ended, psutil has taken the code

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from io import StringIO
 from itertools import repeat
 from pathlib import Path
 from typing import IO, Any
@@ -233,7 +234,7 @@ def test_a_part_goes_on_after_a_process_that_died(monkeypatch: pytest.MonkeyPatc
         names, code, words = next(outcomes)
         stderr.write(words)
         rows = [json.dumps(asdict(gpu_check.Row("losses", name, "", True))) for name in names]
-        return mock.Mock(stdout=rows, wait=lambda: code)
+        return mock.Mock(stdout=StringIO("\n".join(rows)), wait=lambda: code)
 
     monkeypatch.setattr(gpu_check.subprocess, "Popen", start)
     rows = list(gpu_check.run_part("losses", 30.0))
@@ -249,7 +250,7 @@ def test_a_part_whose_processes_die_at_once_is_given_up(monkeypatch: pytest.Monk
 
     def start(command: list[str], *, stderr: IO[str], **options: object) -> mock.Mock:
         stderr.write("ImportError: libcudnn.so.9\n")
-        return mock.Mock(stdout=[], wait=lambda: 1)
+        return mock.Mock(stdout=StringIO(), wait=lambda: 1)
 
     monkeypatch.setattr(gpu_check.subprocess, "Popen", start)
     rows = list(gpu_check.run_part("losses", 30.0))
@@ -315,7 +316,8 @@ def test_lines_of_libraries_are_no_rows(monkeypatch: pytest.MonkeyPatch) -> None
 
     def start(command: list[str], **options: object) -> mock.Mock:
         given.append(float(command[command.index("--until") + 1]) - time.time())
-        return mock.Mock(stdout=["NCCL version 2.30.7\n", "7\n", json.dumps(asdict(row)) + "\n"], wait=lambda: 0)
+        lines = "\n".join(("NCCL version 2.30.7", "7", json.dumps(asdict(row))))
+        return mock.Mock(stdout=StringIO(lines), wait=lambda: 0)
 
     monkeypatch.setattr(gpu_check.subprocess, "Popen", start)
     assert list(gpu_check.run_part("losses", 30.0)) == [row]
