@@ -9,6 +9,7 @@ import click
 
 from attncli.commands._completion import complete_datasets, complete_runs
 from attncli.commands._device_option import device_option
+from attncli.commands._key_conflicts import refuse_key_conflicts
 from attncli.commands._output import echo_json, echo_note, format_option, json_option
 from attncli.commands._recipe_options import refuse_unused_root
 from attncli.commands._result_stream import echo_result
@@ -124,10 +125,14 @@ def _locate_runs(runs: Path, names: Sequence[str]) -> list[Path]:
 
 
 def _read_data_values(dataset: str | None, data_root: str | None, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the keys of the section data that the options set. Raises UserError for a key of another section."""
+    """Return the keys of the section data that the options set.
+
+    Raises UserError for a key of another section, or two values for one key.
+    """
     from attncli import validation
     from attncli.recipe import parse_override
 
+    refuse_key_conflicts({"data.name": dataset, "data.root": data_root}, overrides)
     values: dict[str, Any] = {"name": dataset, "root": data_root}
     for item in overrides:
         key, value = parse_override(item)
