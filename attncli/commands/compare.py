@@ -121,8 +121,9 @@ def command(
     """
     from attncli.analysis.compare import compare_variants
     from attncli.analysis.run_filter import read_run_filter
-    from attncli.report.comparison import describe_lost_runs, render_comparison
+    from attncli.report.comparison import render_comparison
     from attncli.report.comparison_columns import sort_rows
+    from attncli.report.comparison_remarks import describe_lost_runs
     from attncli.runs import RunStore, describe_unfinished_runs
 
     run_filter = read_run_filter(**filters, runs=runs)
@@ -158,8 +159,7 @@ def command(
     if not has_others:
         _warn_of_untracked_runs(run_store, finished_runs)
     if draws_plots and rows:
-        experiments = {} if has_others else {run.reference: run.experiment for run in finished_runs}
-        draw_plots(rows, cost, run_store, experiments, name_filters(filters), plot_as)
+        draw_plots(rows, cost, run_store, name_filters(filters), plot_as, is_tracked=not has_others)
     return None
 
 

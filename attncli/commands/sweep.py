@@ -1,6 +1,7 @@
 """`attncli sweep`: train many runs from one file, several at a time; resumes after any failure."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from attncli.commands._completion import (
 )
 from attncli.commands._device_option import device_option
 from attncli.commands._executor_options import executor_options, read_executor_choice
+from attncli.commands._key_conflicts import describe_seeds, refuse_key_conflicts
 from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
 from attncli.commands._printed_commands import complete_commands
 from attncli.commands._recipe_options import (
@@ -141,6 +143,7 @@ def command(
     source = _choose_source(sweep, mechanisms, recipe)
     axes = {"attn": mechanisms, "dataset": dataset, "backbone": backbone, "seeds": seeds}
     axes = {name: values for name, values in axes.items() if values is not None}
+    _refuse_key_conflicts(axes | {"attn": attn}, options, overrides)
     overrides = (*_list_shortcut_overrides(options), *resolve_run_weights(overrides, runs))
     others = open_results_of_others(with_files, shipped)[0] if with_files or shipped else []
 
@@ -173,6 +176,13 @@ def _list_shortcut_overrides(options: dict[str, Any]) -> list[str]:
     """Return the options that stand for a key of the recipe as KEY=VALUE; those that are not given are left out."""
     values = {key: options.get(name) for name, key in SHORTCUT_KEYS.items()}
     return [f"{key}={json.dumps(value)}" for key, value in values.items() if value is not None]
+
+
+def _refuse_key_conflicts(axes: Mapping[str, Any], options: Mapping[str, Any], overrides: Iterable[str]) -> None:
+    """Raise UserError if an axis or another option, and `--set`, give a key different values."""
+    values = {key: options.get(name) for name, key in SHORTCUT_KEYS.items()}
+    axis_values = {SHORTCUT_KEYS[name]: names for name, names in axes.items() if name in SHORTCUT_KEYS}
+    refuse_key_conflicts(values | axis_values | {"seed": describe_seeds(axes.get("seeds"))}, overrides)
 
 
 def _warn_of_changed_images(plan: "SweepPlan") -> None:
