@@ -1,4 +1,4 @@
-"""Refuse a command line that gives one key of a recipe two values: one would win without a word."""
+"""Refuse a command line on which an option and `--set` give one key of a recipe different values."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -8,17 +8,19 @@ from attncli.recipe import parse_override
 
 
 def refuse_key_conflicts(values: Mapping[str, Any], overrides: Iterable[str]) -> None:
-    """Raise UserError if options and `--set`, or two `--set`, give a key of the recipe different values.
+    """Raise UserError if an option and `--set` give a key of the recipe different values: one would win without a word.
+
+    Of several `--set` the last one wins, as it does where a command adds to what a variable of the shell says.
 
     Args:
         values: what the options say, by dotted key; None is an option that is not given, a list several values.
         overrides: the texts KEY=VALUE of `--set`.
     """
-    known = {key: value for key, value in values.items() if value is not None}
+    said = {key: value for key, value in values.items() if value is not None}
     for item in overrides:
         key, value = parse_override(item)
         leaves = dict(_list_leaves(key, value))
-        for other_key, other_value in known.items():
+        for other_key, other_value in said.items():
             if other_key in leaves:
                 is_conflict = other_value not in (leaves[other_key], [leaves[other_key]])
             else:
@@ -27,7 +29,6 @@ def refuse_key_conflicts(values: Mapping[str, Any], overrides: Iterable[str]) ->
                 raise UserError(
                     f"--set {item}: {other_key} is {_format_value(other_value)} already", "leave out one of them"
                 )
-        known |= leaves
 
 
 def describe_seeds(seeds: int | list[int] | None) -> int | list[int] | str | None:

@@ -49,7 +49,7 @@ _SET = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     shell_complete=complete_recipe_keys,
-    help="Set any key; may be repeated.",
+    help="Set any key; may be repeated, the last one wins.",
 )
 _RECIPE = (
     _FILE,
@@ -111,7 +111,7 @@ def read_recipe(
         runs: the folder of runs in which model.pretrained=RUN is looked up.
 
     Raises:
-        UserError: two values for one key.
+        UserError: an option and `--set` give a key different values.
         CollectedError: everything that is wrong with the recipe, at once.
     """
     from attncli import validation

@@ -128,7 +128,7 @@ def _locate_runs(runs: Path, names: Sequence[str]) -> list[Path]:
 def _read_data_values(dataset: str | None, data_root: str | None, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the keys of the section data that the options set.
 
-    Raises UserError for a key of another section, or two values for one key.
+    Raises UserError for a key of another section, or if an option and `--set` give a key different values.
     """
     from attncli import validation
     from attncli.recipe import parse_override

@@ -89,12 +89,8 @@ LINES = {
     "another mechanism than the claim's": (
         "claims run simam-acc-cifar --set model.attn=eca --dry-run", "the claim says which networks", "attncli sweep",
     ),
-    "one key set twice": (
-        "check --set train.lr=1 --set train.lr=2", "--set train.lr=2: train.lr is 1 already", "leave out one",
-    ),
-    "options that replace an option": (
-        "check --attn se --set model.options.reduction=8 --set model.options={rd:4}",
-        "model.options.reduction is 8 already", "leave out one",
+    "a section that replaces an option": (
+        "check --backbone resnet20 --set model={attn:se}", "model.backbone is resnet20 already", "leave out one",
     ),
     "unknown kind of list": ("ls recipies", "unknown list: 'recipies'", "did you mean 'recipes'?"),
     "unknown format": ("compare --format xml", "'xml' is not one of", "compare --help"),

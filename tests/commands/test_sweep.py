@@ -65,6 +65,14 @@ def test_one_value_said_twice_is_no_conflict() -> None:
     assert {run["attn"] for run in told} == {"none", "se"}
 
 
+def test_of_several_settings_of_a_key_the_last_wins() -> None:
+    """So a command can add to the words that a variable of the shell has."""
+    words = ("--attn", "se", "--set", "data.fraction=0.5", "--set", "data.fraction=0.2")
+    (digest,) = {line("check", *words, *more, "--json").json()["digest"] for more in ((), ("--set", "seed=0"))}
+    assert line("check", *words[:2], *words[4:], "--json").json()["digest"] == digest
+    assert line("check", *words[:4], "--json").json()["digest"] != digest
+
+
 def test_one_seed_of_a_claim() -> None:
     """`--set seed=4` is followed where `--seeds` is not typed."""
     words = ("simam-acc-cifar", "--fast", "--dry-run", "--json")

@@ -95,13 +95,13 @@ def command(
 
     known_claims = read_known_claims(files)
     missing_runs.require_backbone(backbone)
-    _check_overrides(overrides, {SHORTCUT_KEYS[name]: value for name, value in shortcuts.items()}, seeds)
-    seeds = DEFAULT_SEEDS if seeds is None else seeds
+    values = {SHORTCUT_KEYS[name]: value for name, value in shortcuts.items() if value is not None}
+    _check_overrides(overrides, values, seeds)
     trainings = missing_runs.plan_claim_trainings(
         claim_files.select_claims(known_claims, ids),
-        seeds=list(range(seeds)) if isinstance(seeds, int) else seeds,
+        seeds=_list_seeds(seeds),
         path=find_recipe([recipe]) if recipe else None,
-        values={SHORTCUT_KEYS[name]: value for name, value in shortcuts.items() if value is not None},
+        values=values,
         overrides=resolve_run_weights(overrides, runs),
         backbone=backbone,
         fast=fast,
@@ -124,6 +124,12 @@ def command(
         click.echo(f"{format_quantity(len(plan.runs), 'run')} finished. Next: {next_command}")
     exit_unless_complete(failures, stop)
     return None
+
+
+def _list_seeds(seeds: int | list[int] | None) -> list[int]:
+    """Return the seeds of `--seeds`, of which a number says how many."""
+    count_or_list = DEFAULT_SEEDS if seeds is None else seeds
+    return list(range(count_or_list)) if isinstance(count_or_list, int) else count_or_list
 
 
 def _check_overrides(overrides: Iterable[str], values: Mapping[str, Any], seeds: int | list[int] | None) -> None:
