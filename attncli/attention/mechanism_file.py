@@ -145,21 +145,21 @@ def read_mechanism_file(
     """
     file = open_source(path)
     card_node = source_inspection.find_assignment(file.tree, "card")
-    found = find_definition(file, class_name or CLASS)
-    if found is None:
+    definition = find_definition(file, class_name or CLASS)
+    if definition is None:
         raise _make_missing_class_error(file.tree, path, class_name)
-    parameters = read_parameters(found)
+    parameters = read_parameters(definition)
     follows_convention = class_name is None and card_node is not None
     read_arguments = _read_convention if follows_convention else _read_published_class
     arguments, option_parameters = read_arguments(path, class_name or CLASS, parameters)
     if card_node is None:
-        _check_forward(found, path, class_name or CLASS)
+        _check_forward(definition, path, class_name or CLASS)
     return Mechanism(
         name,
         reference or name,
         category,
         path,
-        _read_doc(found, class_name),
+        _read_doc(definition, class_name),
         Card(title=class_name or path.stem, site="gate") if card_node is None else _read_card(card_node, path),
         arguments,
         _read_options(path, class_name or CLASS, option_parameters, skip_computed=not follows_convention),
@@ -178,8 +178,8 @@ def _make_missing_class_error(tree: ast.Module, path: Path, class_name: str | No
     )
 
 
-def _read_doc(found: FoundDefinition, class_name: str | None) -> str:
-    return (class_name and ast.get_docstring(found.node)) or ast.get_docstring(found.file.tree) or ""
+def _read_doc(definition: FoundDefinition, class_name: str | None) -> str:
+    return (class_name and ast.get_docstring(definition.node)) or ast.get_docstring(definition.file.tree) or ""
 
 
 def _read_convention(
@@ -239,9 +239,9 @@ def _find_map_sides(parameters: Sequence[SignatureParameter]) -> dict[str, str]:
     return {heights[0]: "height", widths[0]: "width"} if len(heights) == len(widths) == 1 else {}
 
 
-def _check_forward(found: FoundDefinition, path: Path, class_name: str) -> None:
+def _check_forward(definition: FoundDefinition, path: Path, class_name: str) -> None:
     """Raise UserError if the forward of a class as published needs more than the map."""
-    parameters = read_method_parameters(found, "forward")
+    parameters = read_method_parameters(definition, "forward")
     needed = [parameter.name for parameter in parameters or () if parameter.default is None]
     if len(needed) > 1:
         raise UserError(

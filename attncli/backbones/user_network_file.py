@@ -43,18 +43,18 @@ def find_class_count(reference: str) -> str:
     """
     path, definition = split_network_reference(reference)
     file = open_source(path)
-    found = find_definition(file, definition)
-    if found is None:
+    network = find_definition(file, definition)
+    if network is None:
         raise unknown_name_error("network", definition, list_definitions(file.tree), location=str(path))
-    parameters = read_parameters(found)
+    parameters = read_parameters(network)
     by_lower_name = {parameter.name.lower(): parameter.name for parameter in parameters}
     name = next((by_lower_name[name] for name in CLASS_COUNTS if name in by_lower_name), None)
-    if name is None and takes_any_keyword(found):
+    if name is None and takes_any_keyword(network):
         name = CLASS_COUNTS[0]
     if name is None:
         hint = f"call it {CLASS_COUNTS[0]}; a function that builds the network may take it and pass it on"
         takes = ", ".join(parameter.name for parameter in parameters) or "nothing"
-        kind = "function" if isinstance(found.node, ast.FunctionDef) else "class"
+        kind = "function" if isinstance(network.node, ast.FunctionDef) else "class"
         raise UserError(f"{path}: the {kind} {definition} takes no number of classes, but {takes}", hint)
     required = [p.name for p in parameters if p.default is None and p.name != name]
     if required:

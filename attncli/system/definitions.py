@@ -67,8 +67,8 @@ def _find_definition(file: SourceFile, name: str, files_left: int) -> FoundDefin
         return None
     for module_name, imported_name in _list_sources(file, name):
         module = file.open_module(module_name)
-        if module and (found := _find_definition(module, imported_name, files_left - 1)):
-            return found
+        if module and (imported := _find_definition(module, imported_name, files_left - 1)):
+            return imported
     return None
 
 
@@ -91,35 +91,35 @@ def _list_sources(file: SourceFile, name: str) -> Iterator[tuple[str, str]]:
                     yield alias.name, name.removeprefix(f"{alias.name}.")
 
 
-def find_method(found: FoundDefinition, method: str) -> FoundDefinition | None:
+def find_method(definition: FoundDefinition, method: str) -> FoundDefinition | None:
     """Return a method of a class, its own or that of its first base that has it; None if there is none."""
-    if isinstance(found.node, ast.FunctionDef):
+    if isinstance(definition.node, ast.FunctionDef):
         return None
-    own = next((n for n in reversed(found.node.body) if isinstance(n, ast.FunctionDef) and n.name == method), None)
-    return FoundDefinition(found.file, own) if own else _find_base_method(found, method)
+    own = next((n for n in reversed(definition.node.body) if isinstance(n, ast.FunctionDef) and n.name == method), None)
+    return FoundDefinition(definition.file, own) if own else _find_base_method(definition, method)
 
 
-def _find_base_method(found: FoundDefinition, method: str) -> FoundDefinition | None:
-    assert isinstance(found.node, ast.ClassDef)
-    for base in found.node.bases:
+def _find_base_method(definition: FoundDefinition, method: str) -> FoundDefinition | None:
+    assert isinstance(definition.node, ast.ClassDef)
+    for base in definition.node.bases:
         name = ast.unparse(base)
-        definition = find_definition(found.file, name) if name != found.node.name else None
-        inherited = find_method(definition, method) if definition else None
+        base_class = find_definition(definition.file, name) if name != definition.node.name else None
+        inherited = find_method(base_class, method) if base_class else None
         if inherited:
             return inherited
     return None
 
 
-def read_parameters(found: FoundDefinition) -> list[SignatureParameter]:
+def read_parameters(definition: FoundDefinition) -> list[SignatureParameter]:
     """Return what a call of a class or function takes, without self, *args and **kwargs.
 
     A class without a constructor has that of its first base with one. A constructor that passes *args or **kwargs to
     that of a base takes what it takes.
     """
-    if isinstance(found.node, ast.FunctionDef):
-        return _read_signature(found)
-    own = read_method_parameters(found, "__init__") or []
-    constructor, inherited = find_method(found, "__init__"), _find_base_method(found, "__init__")
+    if isinstance(definition.node, ast.FunctionDef):
+        return _read_signature(definition)
+    own = read_method_parameters(definition, "__init__") or []
+    constructor, inherited = find_method(definition, "__init__"), _find_base_method(definition, "__init__")
     if constructor is None or inherited is None or constructor.node is inherited.node:
         return own
     return [*own, *_select_passed(constructor.node, own, _read_signature(inherited)[1:])]
@@ -142,17 +142,17 @@ def _select_passed(
     ]
 
 
-def read_method_parameters(found: FoundDefinition, method: str) -> list[SignatureParameter] | None:
+def read_method_parameters(definition: FoundDefinition, method: str) -> list[SignatureParameter] | None:
     """Return what a call of a class's method takes, as `read_parameters`; None if no such method is found."""
-    definition = find_method(found, method)
-    return None if definition is None else _read_signature(definition)[1:]
+    function = find_method(definition, method)
+    return None if function is None else _read_signature(function)[1:]
 
 
-def takes_any_keyword(found: FoundDefinition) -> bool:
+def takes_any_keyword(definition: FoundDefinition) -> bool:
     """Return whether a function or class has `**kwargs`, which take any further keyword."""
-    node = found.node
+    node = definition.node
     if isinstance(node, ast.ClassDef):
-        constructor = find_method(found, "__init__")
+        constructor = find_method(definition, "__init__")
         return (
             constructor is not None
             and isinstance(constructor.node, ast.FunctionDef)
@@ -173,11 +173,11 @@ class _AliasResolver(ast.NodeTransformer):
         return value if isinstance(value, ast.Subscript | ast.BinOp) else node
 
 
-def _read_signature(found: FoundDefinition) -> list[SignatureParameter]:
+def _read_signature(definition: FoundDefinition) -> list[SignatureParameter]:
     """Return all parameters of a function but *args and **kwargs, a method's self too."""
-    assert isinstance(found.node, ast.FunctionDef)
-    resolver = _AliasResolver(found.file.tree)
-    arguments = found.node.args
+    assert isinstance(definition.node, ast.FunctionDef)
+    resolver = _AliasResolver(definition.file.tree)
+    arguments = definition.node.args
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
     pairs = [*zip(positional, defaults, strict=True), *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]

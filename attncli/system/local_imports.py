@@ -19,7 +19,8 @@ def find_local_modules(path: Path) -> dict[str, Path]:
     Left out are the standard library, installed packages, attncli itself, and what cannot be found or read.
     """
     package = find_package(path)
-    return _follow_imports(path, package.module_name, lambda name: _locate_own_module(name, path, package))
+    locate = _leave_out_attncli(lambda name: _locate_own_module(name, path, package))
+    return _follow_imports(path, package.module_name, locate)
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,30 @@ def find_package_modules(path: Path, module_name: str) -> dict[str, Path]:
             return file
         return _locate_module(name, root)
 
+    return _follow_imports(path, module_name, _leave_out_attncli(locate))
+
+
+def find_sibling_modules(path: Path, module_name: str, package: str) -> dict[str, Path]:
+    """Return name and file of every module that a module of attncli imports, directly or not, from one package.
+
+    The `__init__` files of packages are left out: each would bring all that the package has.
+
+    Args:
+        path: The file of the module.
+        module_name: Its full name, such as `attncli.attention.channel.se`.
+        package: The full name of the package, such as `attncli.attention`.
+    """
+    root = path.absolute().parents[module_name.count(".")]
+
+    def locate(name: str) -> Path | None:
+        file = _locate_below(name, root) if name.startswith(f"{package}.") else None
+        return None if file is None or file.name == "__init__.py" else file
+
     return _follow_imports(path, module_name, locate)
+
+
+def _leave_out_attncli(locate: Callable[[str], Path | None]) -> Callable[[str], Path | None]:
+    return lambda name: None if name.partition(".")[0] == "attncli" else locate(name)
 
 
 def _follow_imports(path: Path, module_name: str, locate: Callable[[str], Path | None]) -> dict[str, Path]:
@@ -122,7 +146,7 @@ def _follow_imports(path: Path, module_name: str, locate: Callable[[str], Path |
     while pending:
         name, file = pending.pop()
         for imported_name in _list_imported_names(file, name):
-            if imported_name in modules or imported_name.partition(".")[0] == "attncli":
+            if imported_name in modules:
                 continue
             imported_file = locate(imported_name)
             if imported_file is not None and imported_file != path.absolute():
