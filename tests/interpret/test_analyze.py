@@ -252,7 +252,7 @@ def test_a_gate_that_is_even_in_one_batch_keeps_its_units() -> None:
     assert compute_unit_values(Observation("gate", "g", torch.rand(2, 5, 1, 1)), 2).shape == (2, 5)
 
 
-@pytest.mark.parametrize("attribute", ["self.register_buffer('seen', torch.tensor(0))", "self.observe = nn.Identity()"])
+@pytest.mark.parametrize("attribute", ["self.register_buffer('seen', torch.tensor(1))", "self.observe = nn.Identity()"])
 def test_an_attribute_that_is_no_method_reports_nothing(cache: Path, tmp_path: Path, attribute: str) -> None:
     """A counter `seen`, or a part `observe`, of a user's mechanism: it is looked at as any other gate."""
     path = tmp_path / "mine.py"
