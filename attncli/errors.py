@@ -13,6 +13,7 @@ from attncli.spelling import measure_typing_errors
 LAUNCHER_FOLDER_VARIABLE = "ATTNCLI_CONFIDED"  # the folder in which the processes of one run write their errors
 
 MOST_KNOWN = 80  # names that a hint lists
+SHORTEST_BEGINNING, MOST_MEANT = 4, 5  # letters of a beginning, and how many things it may be the beginning of
 MOST_ERRORS = 0.35  # typing errors per letter, up to which a word is near
 LEFT_OVER = 0.05  # typing errors that each letter counts after a beginning
 CLASS_WORDS = ("attention", "attn", "module", "layer", "block", "net", "2d")  # ends of the names of classes
@@ -129,6 +130,8 @@ def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | N
     names = {fold_name(candidate) for candidate in known}
     if best := _find_nearest(folded, names, suggestions) or _find_most_similar(folded, names, suggestions):
         return f"did you mean {suggestions[best]}?"
+    if meant := _find_beginnings(folded, suggestions):
+        return f"did you mean {' or '.join(meant)}?"
     if len(known) > MOST_KNOWN:
         return f"{len(known)} names are known, for example {', '.join(known[:: len(known) // 5][:5])}"
     return f"known: {', '.join(known)}" if known else ""
@@ -147,6 +150,12 @@ def _find_nearest(folded: str, names: Set[str], words: Iterable[str]) -> str | N
             left_over = beginning + LEFT_OVER * max(1, len(word) - len(folded))
             costs[word] = min(whole, left_over) if is_beginning else whole
     return min(costs, key=lambda word: (costs[word], word not in names, word), default=None)
+
+
+def _find_beginnings(folded: str, suggestions: Mapping[str, str]) -> list[str]:
+    """Return what the words mean that begin with all that was typed, such as `squeeze`; none if they are many."""
+    meant = sorted({text for word, text in suggestions.items() if word.startswith(folded)})
+    return meant if len(folded) >= SHORTEST_BEGINNING and len(meant) <= MOST_MEANT else []
 
 
 def _find_most_similar(folded: str, names: Set[str], words: Iterable[str]) -> str | None:

@@ -20,6 +20,7 @@ from typing import Any
 from attncli import __version__
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.recipe import Recipe, format_yaml, is_default_late_key, parse_yaml
 from attncli.records import LOG, RESULT
 from attncli.runs import RECIPE, FailedRun, FinishedRun, find_unreadable_runs, read_folder_runs
@@ -36,7 +37,12 @@ _MEMBER = re.compile(rf"([0-9a-f]{{12}})/({'|'.join(map(re.escape, TRAVELLING_FI
 
 
 def export_results(
-    runs: Sequence[FinishedRun], path: Path, *, failures: Sequence[FailedRun] = (), folder_is: str | None = None
+    runs: Sequence[FinishedRun],
+    path: Path,
+    *,
+    failures: Sequence[FailedRun] = (),
+    folder_is: str | None = None,
+    left_out: int = 0,
 ) -> int:
     """Write finished runs to a file; return how many. Runs without a folder, which only MLflow has, are left out.
 
@@ -45,6 +51,7 @@ def export_results(
         path: The file; its folder is made.
         failures: Runs that failed. Those that differ from one of `runs` in their seed or fold alone are written too.
         folder_is: The dataset whose images the runs on `folder` used; it is what readers of the file see.
+        left_out: How many variants of the same baselines the file does not have; readers of the file are told.
 
     Raises:
         UserError: There is no run to write, or the file cannot be written.
@@ -64,6 +71,7 @@ def export_results(
             info = {
                 "format": FORMAT, "attncli": __version__, "runs": list(folders), "folder_is": folder_is,
                 "failed": _describe_failures(failures, {drop_image_paths(run).result.group for run in runs}),
+                "left_out": left_out,
             }  # fmt: skip
             archive.writestr(RESULTS_INFO, json.dumps(info))
             for digest, run in folders.items():
@@ -72,6 +80,12 @@ def export_results(
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}", "give a file that can be written") from error
     return len(folders)
+
+
+def describe_left_out(count: int) -> str:
+    """Return what a reader must know of results from which so many variants were left out."""
+    variants = format_quantity(count, "further variant")
+    return f"{variants} of the same baseline left out; intervals and p values do not count them"
 
 
 def _describe_failures(failures: Sequence[FailedRun], groups: Set[str]) -> list[dict[str, Any]]:
@@ -209,7 +223,8 @@ def imported_results(
 
     Args:
         paths: The files.
-        notify: Called with a line about the runs of a file that cannot be read, if there are others that can.
+        notify: Called with a line about the runs of a file that cannot be read, if there are others that can, and
+            about a file that has some variants of its tables only.
 
     Raises:
         UserError: A file or all of its runs cannot be read, or it was not written by `export_results`.
@@ -218,7 +233,10 @@ def imported_results(
         runs: list[FinishedRun] = []
         for number, path in enumerate(paths):
             target = Path(folder) / str(number)
-            folder_is = extract_results(path, target).get("folder_is")
+            info = extract_results(path, target)
+            folder_is, left_out = info.get("folder_is"), info.get("left_out")
+            if isinstance(left_out, int) and left_out > 0:
+                notify(f"{path}: {describe_left_out(left_out)}")
             file_runs = list(read_folder_runs(target))
             for error in find_unreadable_runs(target, file_runs, "ask for the file again"):
                 if not file_runs:

@@ -45,6 +45,22 @@ def test_case_signs_and_other_names(name: str, hint: str) -> None:
     assert suggest_name(name, ["vgg16_bn", "eca", "resnet50"], aliases) == hint
 
 
+def test_the_beginning_of_another_name() -> None:
+    """A word of four letters or more that other names begin with leads to what they mean, if these are few."""
+    aliases = {
+        "squeeze-and-excitation": "'se'",
+        "SqueezeExcite": "'se'",
+        "omni-directional kernels": "'gc'",
+        "omni-dimensional weights": "'gp'",
+    }
+    aliases |= {f"several blocks of kind {k} together": f"'{k}'" for k in range(6)}
+    known = ["se", "gc", "gp", *map(str, range(6))]
+    assert suggest_name("squeeze", known, aliases) == "did you mean 'se'?"
+    assert suggest_name("omni", known, aliases) == "did you mean 'gc' or 'gp'?"
+    for word in ("squ", "several"):
+        assert suggest_name(word, known, aliases).startswith("known: ")
+
+
 def test_unknown_says_what_and_where() -> None:
     """The place comes first; there is no hint if nothing is known."""
     error = unknown_name_error("backbone", "x", [], "model.backbone")

@@ -366,3 +366,20 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for words, count in (("--attn mine.py:Attention", 1), ("--attn eca", 2), ("--dataset flowers", 1)):
         assert line("results", "export", "c.zip", *words.split(), "--json").json()["runs"] == count
     refused(line("compare", "--with", "nowhere.zip"), "nowhere.zip")
+
+
+def test_variants_that_are_left_out_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of three mechanisms is not tested beside the others: who writes the file is told, and who reads it."""
+    monkeypatch.chdir(tmp_path)
+    for attn in ("none", "eca", "se", "cbam"):
+        write_runs(Path("runs"), attn, (0.9, 0.8))
+    write_runs(Path("runs"), "gc", (0.9, 0.8), data_digest="e" * 64)  # of another baseline
+    told = "2 further variants of the same baseline left out"
+    done = line("results", "export", "one.results", "--attn", "eca", "--json")
+    assert (done.json()["runs"], done.json()["left_out"]) == (4, 2)
+    assert told in done.err
+    compared = line("compare", "--with", "one.results", "--alone", "--no-plot")
+    assert f"one.results: {told}" in compared.err
+    whole = line("results", "export", "all.results", "--json")
+    assert (whole.json()["left_out"], whole.err) == (0, "")
+    assert "left out" not in line("compare", "--with", "all.results", "--alone", "--no-plot").err

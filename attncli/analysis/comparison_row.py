@@ -70,7 +70,7 @@ class ComparisonRow:
     images: str = ""  # the dataset; for the user's own images the name of their folder
     starts_by_recipe: bool = False  # whether model.zero_init_residual says how residual branches start
     nonfinite_by_seed: Mapping[int, int] = field(default_factory=dict)  # test images without a finite loss, if any
-    runs: tuple[FinishedRun, ...] = ()  # those of `run_ids`: two runs that MLflow does not have may share their digest
+    runs: tuple[FinishedRun, ...] = ()  # those of `run_ids`, which two runs that MLflow does not have may share
 
     @property
     def latency_ms(self) -> float | None:

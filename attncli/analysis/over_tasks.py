@@ -12,11 +12,12 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from attncli.analysis import stats
 from attncli.analysis.failures import FailuresByGroup, group_failures, select_failures
 from attncli.analysis.folds import read_fold_design
+from attncli.analysis.paired_variants import count_lacking_seeds
 from attncli.analysis.variants import VariantRuns, group_runs, name_variants, number_pair
 from attncli.attention import NONE
 from attncli.errors import UserError, unknown_name_error
@@ -59,9 +60,10 @@ class TaskComparison:
 
     tasks: tuple[str, ...]
     variants: tuple[VariantSummary, ...]
-    left_out: tuple[str, ...]  # variants that some task lacks, or of which a seed failed
+    left_out: tuple[str, ...]  # variants that some task lacks, of which a seed failed, or that are unfinished
     critical_difference: float
     ranked: int = 0  # variants that were ranked together, the plain network among them
+    unfinished: tuple[str, ...] = ()  # variants that lack planned seeds in some task
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -77,26 +79,25 @@ def compare_over_tasks(
         runs: Finished runs. Of several recipes of one task the one with the most variants counts. Give those of all
             mechanisms, and choose those to show afterwards (`choose_mechanisms`): all of them are ranked together.
         over: What makes a task, of KEYS.
-        failures: Runs that failed. A variant of which a seed failed is left out.
+        failures: Runs that failed. A variant of which a seed failed is left out, and so is one that lacks a planned
+            seed: it would be judged at each look, before its plan is finished.
 
     Raises:
-        UserError: An unknown key, fewer than two tasks, or no variant that all tasks have.
+        UserError: An unknown key, fewer than two tasks, or no finished variant that all tasks have.
     """
     for key in over:
         if key not in KEYS:
             raise unknown_name_error("key of --over", key, KEYS)
     variants = group_runs(runs)
-    tasks, failed_names = _collect_tasks(variants, over, group_failures(failures))
+    tasks, failed_names, unfinished_names = _collect_tasks(variants, over, group_failures(failures))
     if len(tasks) < FEWEST_TASKS:
         raise UserError(
             f"--over {','.join(over)}: finished runs have {format_quantity(len(tasks), 'task')}",
             "two are needed: train the same mechanisms on another dataset or backbone",
         )
-    names = set.intersection(*(set(differences) for differences in tasks.values())) - failed_names
+    names = set.intersection(*(set(differences) for differences in tasks.values())) - failed_names - {*unfinished_names}
     if names <= {NONE}:
-        raise UserError(
-            f"--over {','.join(over)}: no mechanism was trained in every task", "`attncli sweep` trains them"
-        )
+        _refuse_empty_comparison(over, unfinished_names)
     ranks = _rank_variants([{name: task[name] for name in names} for task in tasks.values()])
     mechanisms = dict(zip(name_variants(variants), (variant.any_run.result.attn for variant in variants), strict=True))
     summaries = [
@@ -110,7 +111,17 @@ def compare_over_tasks(
         left_out=tuple(sorted(everywhere - names)),
         critical_difference=compute_critical_difference(len(names), len(tasks)),
         ranked=len(names),
+        unfinished=tuple(unfinished_names),
     )
+
+
+def _refuse_empty_comparison(over: Sequence[str], unfinished_names: Sequence[str]) -> NoReturn:
+    """Raise UserError that says why no variant can be compared over tasks."""
+    problem, advice = "no mechanism was trained in every task", "`attncli sweep` trains them"
+    if unfinished_names:
+        problem = f"no verdict yet: planned seeds are not finished: {', '.join(unfinished_names)}"
+        advice = "the sweep that planned them trains the rest"
+    raise UserError(f"--over {','.join(over)}: {problem}", advice)
 
 
 def choose_mechanisms(comparison: TaskComparison, mechanisms: Sequence[str]) -> TaskComparison:
@@ -127,8 +138,10 @@ def _has_failed(variant: VariantRuns, failures: FailuresByGroup) -> bool:
 
 def _collect_tasks(
     variants: Sequence[VariantRuns], over: Sequence[str], failures: FailuresByGroup
-) -> tuple[dict[str, Differences], set[str]]:
-    """Return the differences to the plain network by task and variant, and the variants of which a seed failed.
+) -> tuple[dict[str, Differences], set[str], list[str]]:
+    """Return the differences to the plain network by task and variant, and the variants that some task must not judge.
+
+    These are the ones of which a seed failed, and the ones that lack a planned seed.
 
     The plain network's own differences are 0. Runs of other recipes or conditions than those chosen do not count.
     """
@@ -141,12 +154,18 @@ def _collect_tasks(
         if differences:
             tables[_name_task(variant, over)][variant.base][name] = differences
     chosen = {task: max(by_recipe, key=lambda base: len(by_recipe[base])) for task, by_recipe in sorted(tables.items())}
-    failed_names = {
-        name
+    ranked = [
+        (variant, name)
         for variant, name in zip(variants, names, strict=True)
-        if chosen.get(_name_task(variant, over)) == variant.base and _has_failed(variant, failures)
-    }
-    return {task: tables[task][base] for task, base in chosen.items()}, failed_names
+        if chosen.get(_name_task(variant, over)) == variant.base
+    ]
+    failed_names = {name for variant, name in ranked if _has_failed(variant, failures)}
+    unfinished_names = {
+        name
+        for variant, name in ranked
+        if not variant.is_plain and count_lacking_seeds(variant, baselines[variant.base])
+    } - failed_names
+    return {task: tables[task][base] for task, base in chosen.items()}, failed_names, sorted(unfinished_names)
 
 
 def _list_differences(variant: VariantRuns, baseline: VariantRuns) -> list[float]:

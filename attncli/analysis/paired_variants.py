@@ -133,6 +133,13 @@ def _pair_family(
     ]
 
 
+def count_lacking_seeds(variant: VariantRuns, baseline: VariantRuns) -> int:
+    """Return how many of the planned seeds are not finished, or lack the plain network's run: 0 without a plan."""
+    folds = read_fold_design(variant.any_run.recipe)
+    planned = _read_plan(variant, None).planned or 0
+    return max(0, planned - _count_seeds(variant.subtract_baseline(baseline), folds))
+
+
 def _count_seeds(differences: Mapping[int, float], folds: FoldDesign | None) -> int:
     """Return the number of seeds that a plan counts: pairs, or seeds of which every fold is paired."""
     return len(differences) if folds is None else folds.count_whole_seeds(differences)

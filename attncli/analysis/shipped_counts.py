@@ -24,6 +24,7 @@ from attncli.errors import UserError
 from attncli.measure.code_state import strip_comments
 from attncli.recipe import Model, Recipe, library
 from attncli.records import Cost
+from attncli.system.local_imports import find_sibling_modules
 
 if TYPE_CHECKING:  # it loads torch
     from attncli.model import InputSpec
@@ -162,6 +163,20 @@ def hash_mechanism_code(attn: str) -> str:
     digest = hashlib.sha256()
     for file in attention.list_code_files(attn).values():
         digest.update(strip_comments(file.read_text(encoding="utf-8")).encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def hash_imported_code(attn: str, package: Path = PACKAGE) -> str:
+    """Return a hash of the modules of `attncli.attention` that a mechanism of attncli imports, directly or not.
+
+    Comments do not matter. These modules decide its speed, as its own code does. For its counts they are shared code.
+    """
+    inner_path = attention.locate_mechanism(attn)[1].relative_to(PACKAGE)
+    module_name = ".".join(("attncli", *inner_path.with_suffix("").parts))
+    digest = hashlib.sha256()
+    for name, file in find_sibling_modules(package / inner_path, module_name, "attncli.attention").items():
+        digest.update(f"{name} {strip_comments(file.read_text(encoding='utf-8'))}".encode())
     return digest.hexdigest()[:16]
 
 

@@ -40,7 +40,17 @@ class SpeedRecord:
     machine: Mapping[str, Any]  # MACHINE_FACTS
     measured_at: str  # UTC, ISO 8601
     cores_used_by_others: float  # on average, in the busiest process
-    mechanism_code: str  # hash of the code that was timed
+    mechanism_code: str  # hash of the mechanism's own code that was timed
+    imported_code: str = ""  # of what it imports of `attncli.attention`; records until 30 November 2026 do not say
+
+    @property
+    def code(self) -> tuple[str, str]:
+        """The hashes of the code that was timed: the mechanism's own, and what it imports."""
+        return self.mechanism_code, self.imported_code
+
+    def is_of_code(self, mechanism_code: str, imported_code: str) -> bool:
+        """Return whether this code was timed; a record that does not say what it imported is judged by its own code."""
+        return self.mechanism_code == mechanism_code and self.imported_code in ("", imported_code)
 
     @property
     def is_quiet(self) -> bool:
@@ -55,7 +65,7 @@ class SpeedRecord:
 
 
 def make_speed_records(
-    network: str, attn: str, speed: Speed, machine: Mapping[str, Any], mechanism_code: str
+    network: str, attn: str, speed: Speed, machine: Mapping[str, Any], mechanism_code: str, imported_code: str
 ) -> list[SpeedRecord]:
     """Return the records of both phases of a speed that several processes measured.
 
@@ -68,7 +78,7 @@ def make_speed_records(
         "batch_size": speed.batch_size, "threads": speed.threads, "precision": speed.precision,
         "machine": {name: machine[name] for name in MACHINE_FACTS if machine.get(name) is not None},
         "measured_at": speed.measured_at, "cores_used_by_others": speed.cores_used_by_others,
-        "mechanism_code": mechanism_code,
+        "mechanism_code": mechanism_code, "imported_code": imported_code,
     }  # fmt: skip
     return [
         SpeedRecord(

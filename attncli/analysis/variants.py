@@ -99,6 +99,21 @@ def group_runs(runs: Sequence[FinishedRun]) -> list[VariantRuns]:
     return [VariantRuns(base, by_seed) for (_, base, _), by_seed in groups.items()]
 
 
+def count_left_out_variants(shown: Sequence[FinishedRun], known: Sequence[FinishedRun]) -> int:
+    """Return how many variants of the baselines of the `shown` runs are among the `known` ones, and not shown.
+
+    Intervals and p values of the shown ones alone are those of fewer tests, whatever made one choose them.
+    """
+    bases = {variant.base for variant in group_runs(shown)}
+    digests = {run.digest for run in shown}
+    return sum(
+        variant.base in bases
+        and not variant.is_plain
+        and digests.isdisjoint(run.digest for run in variant.runs_by_seed.values())
+        for variant in group_runs(known)
+    )
+
+
 def has_own_cut(recipe: Recipe) -> bool:
     """Return whether the runs of one group are cut into training and test images in different ways."""
     return recipe.data.folds is not None or recipe.data.subset_seed == "run"

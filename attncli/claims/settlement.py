@@ -23,7 +23,8 @@ def settle_verdicts(drafts: Sequence[ClaimVerdict]) -> list[ClaimVerdict]:
     ps = [_combine_p_values(draft.parts) for draft in drafts]
     holds, fails = stats.holm([p for p, _ in ps]), stats.holm([p for _, p in ps])
     tests = sum(p is not None for p in holds)
-    return [_settle_verdict(draft, p, q, tests) for draft, p, q in zip(drafts, holds, fails, strict=True)]
+    verdicts = [_settle_verdict(draft, p, q, tests) for draft, p, q in zip(drafts, holds, fails, strict=True)]
+    return [verdict if verdict.p is None else replace(verdict, family=tests) for verdict in verdicts]
 
 
 def _combine_p_values(parts: Sequence[ComparisonOutcome]) -> tuple[float | None, float | None]:

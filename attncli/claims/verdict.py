@@ -120,6 +120,7 @@ class ClaimVerdict:
     parts: tuple[ComparisonOutcome, ...] = ()
     values: tuple[tuple[str, float], ...] = ()  # exact quantities by their text
     p: float | None = None
+    family: int = 0  # claims for which the p values are corrected together
     n: int | None = None  # the fewest pairs of a part
     more_seeds: int | None = None  # how many more would find the difference of interest, at least
     most_more_seeds: int | None = None  # and at most

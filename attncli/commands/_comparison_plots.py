@@ -1,6 +1,6 @@
 """The plots of `attncli compare`: one per dataset and backbone, in the folder of runs and in MLflow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,22 @@ def draw_plots(
     rows: "list[ComparisonRow]",
     cost: str,
     run_store: "RunStore",
-    experiments: Mapping[str, str],
     filters: Sequence[str],
     format_: str,
+    *,
+    is_tracked: bool,
 ) -> None:
-    """Draw one plot per dataset and backbone, and add it to the MLflow experiments of `experiments`.
+    """Draw one plot per dataset and backbone.
 
     It lies in the folder of runs, or in the current one without it. A plot that shows the same already stays as it is.
+
+    Args:
+        rows: what the plots show.
+        cost: the cost on their axis.
+        run_store: the folder of runs and the MLflow store.
+        filters: the words that chose the rows, for the names of the files.
+        format_: `png`, `pdf` or `svg`.
+        is_tracked: whether each plot is added to the MLflow experiments of its runs.
     """
     from attncli.report.drawn_plots import is_plot_current, make_plot_key, remember_plot
 
@@ -32,12 +41,12 @@ def draw_plots(
         setting_rows = [row for row in rows if (row.images, row.backbone) == setting]
         name = format_plot_name(*setting, cost, filters)
         file = (choose_output_folder(run_store.runs) / name).with_suffix(f".{format_}")
-        run_ids = {run_id for row in setting_rows for run_id in row.run_ids}
-        shown_experiments = sorted({experiments[run_id] for run_id in run_ids & experiments.keys()})
+        runs = [run for row in setting_rows for run in row.runs]
+        experiments = sorted({run.experiment for run in runs}) if is_tracked else []
         store = [run_store.resolve_address(), str(run_store.has_store())]
-        key = make_plot_key([row.to_json_dict() for row in setting_rows], cost, *store, *shown_experiments)
+        key = make_plot_key([row.to_json_dict() for row in setting_rows], cost, *store, *experiments)
         if not is_plot_current(file, key):
-            if not _draw_plot(setting_rows, file, cost, run_store, shown_experiments):
+            if not _draw_plot(setting_rows, file, cost, run_store, experiments):
                 continue
             remember_plot(file, key)
         click.echo(f"plot: {file}", err=True)

@@ -55,3 +55,10 @@ def read_executor_choice(options: dict[str, Any]) -> ExecutorChoice:
     """Return what executes the runs; the keys of `executor_options` are removed from what click passes on."""
     name, jobs, cpus, gpus, slurm = (options.pop(key) for key in ("executor_name", "jobs", "cpus", "gpus", "slurm"))
     return ExecutorChoice(name, jobs, cpus, gpus, slurm)
+
+
+def check_executor_choice(choice: ExecutorChoice) -> None:
+    """Raise UserError for options that the executor has not, as an execution of the plan would."""
+    from attncli.jobs.executors import check_executor_options
+
+    check_executor_options(choice.name, jobs=choice.jobs, cpus=choice.cpus, gpus=choice.gpus, slurm=choice.slurm)

@@ -4,12 +4,15 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from attncli.commands._printed_commands import complete_error
-from attncli.commands._words import OTHER_COMMANDS, refuse_repeated_options
+from attncli.commands._words import OTHER_COMMANDS, refuse_repeated_options, suggest_command_of_name
+
+if TYPE_CHECKING:
+    from attncli.errors import UserError
 
 
 class CommandFolder(click.Group):
@@ -66,16 +69,23 @@ class CommandFolder(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Resolve as click does. Raises UserError with the nearest name for an unknown command."""
-        from attncli.errors import unknown_name_error
-
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            known = self.list_commands(ctx)
-            aliases = {word: f"'{name}'" for word, name in OTHER_COMMANDS.items() if name in known}
-            raise unknown_name_error("command", args[0], known, aliases=aliases)
+            raise self._make_unknown_error(args[0], is_root=ctx.parent is None)
         name, command, words = super().resolve_command(ctx, args)
         if command is not None:
             refuse_repeated_options(command, words)
         return name, command, words
+
+    def _make_unknown_error(self, word: str, *, is_root: bool) -> "UserError":
+        """Return the error for an unknown command; at the root, names of mechanisms and others lead to a command."""
+        from attncli.errors import UserError, suggest_name
+
+        known = self.list_commands(click.Context(self))
+        aliases = {other: f"'{name}'" for other, name in OTHER_COMMANDS.items() if name in known}
+        hint = suggest_name(word, known, aliases)
+        if is_root and word not in aliases:
+            hint = suggest_command_of_name(word, is_near_command=hint.startswith("did you mean")) or hint
+        return UserError(f"unknown command: '{word}'", hint)
 
 
 class DefaultCommandFolder(CommandFolder):

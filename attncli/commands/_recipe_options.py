@@ -13,6 +13,7 @@ from attncli.commands._completion import (
     complete_recipe_keys,
     complete_recipes,
 )
+from attncli.commands._key_conflicts import refuse_key_conflicts
 from attncli.commands._option_groups import F, apply_options
 from attncli.commands._output import echo_note
 from attncli.commands._value_types import IMAGE_SIZE, NAMES, SEED
@@ -48,7 +49,7 @@ _SET = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     shell_complete=complete_recipe_keys,
-    help="Set any key; may be repeated.",
+    help="Set any key; may be repeated, the last one wins.",
 )
 _RECIPE = (
     _FILE,
@@ -106,17 +107,20 @@ def read_recipe(
 
     Args:
         options: what click passes on; the keys of `recipe_options` are removed from it.
-        extra_values: values by dotted key that no option sets.
+        extra_values: values by dotted key that no option sets; `--set` may.
         runs: the folder of runs in which model.pretrained=RUN is looked up.
 
     Raises:
+        UserError: an option and `--set` give a key different values.
         CollectedError: everything that is wrong with the recipe, at once.
     """
     from attncli import validation
 
     path, overrides = find_recipe(options.pop("recipe")), options.pop("overrides")
+    values = {SHORTCUT_KEYS[k]: options.pop(k) for k in SHORTCUT_KEYS if k in options}
+    refuse_key_conflicts(values, overrides)
     overrides = overrides if runs is None else resolve_run_weights(overrides, runs)
-    values = {SHORTCUT_KEYS[k]: options.pop(k) for k in SHORTCUT_KEYS if k in options} | dict(extra_values or {})
+    values |= extra_values or {}
     recipe = validation.read(path, overrides, {k: v for k, v in values.items() if v is not None})
     if values.get("data.root") is not None:
         refuse_unused_root([recipe.data])

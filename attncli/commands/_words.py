@@ -131,6 +131,32 @@ def suggest_option_of_name(word: str, command: click.Command) -> str:
     return ""
 
 
+def suggest_command_of_name(word: str, *, is_near_command: bool) -> str:
+    """Return the hint for the name of a mechanism, network, dataset or recipe in place of a command, or nothing.
+
+    Other names of mechanisms, and beginnings of them, count only if the word is near no command.
+    """
+    from attncli import attention, backbones
+    from attncli.dataset_catalog import list_datasets
+    from attncli.errors import suggest_name
+    from attncli.recipe import list_recipe_files
+
+    kinds = (
+        ("mechanism", "run --attn", attention.mechanism_names()),
+        ("backbone", "run --backbone", backbones.backbone_names()),
+        ("dataset", "run --dataset", list_datasets()),
+        ("recipe", "run", list_recipe_files("recipe")),
+        ("sweep", "sweep", list_recipe_files("sweep")),
+    )
+    for kind, command, names in kinds:
+        if word in names:
+            more = f" trains it, `attncli show {word}` says what it is" if kind == "mechanism" else ""
+            return f"a {kind}: `attncli {command} {word}`{more}"
+    hint = suggest_name(word, attention.mechanism_names(), attention.list_mechanism_aliases())
+    is_mechanism = hint.startswith("did you mean") and not is_near_command
+    return f"{hint} A mechanism follows --attn: `attncli run --attn NAME`" if is_mechanism else ""
+
+
 def _find_option_of_key(key: str) -> str:
     from attncli.shortcuts import SHORTCUT_KEYS
 

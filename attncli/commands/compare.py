@@ -1,20 +1,19 @@
 """`attncli compare`: compare finished runs, paired seed by seed."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from attncli.commands._comparison_plots import draw_plots, draw_task_plot, format_task_plot_name
+from attncli.commands._comparison_plots import draw_plots
+from attncli.commands._option_groups import F, apply_options
 from attncli.commands._output import echo_note, format_option, json_option
 from attncli.commands._printed_commands import complete_commands
 from attncli.commands._result_stream import echo_result
 from attncli.commands._run_filter_options import name_filters, run_filter_options
 from attncli.commands._run_options import (
     alone_option,
-    choose_output_folder,
     open_results_of_others,
     planned_seeds_option,
     refuse_alone_without_results,
@@ -22,39 +21,84 @@ from attncli.commands._run_options import (
     store_options,
     warn_of_unreadable_runs,
 )
+from attncli.commands._task_comparison import (
+    compare_runs_over_tasks,
+    locate_task_plot,
+    print_task_comparison,
+    refuse_options_of_one_task,
+)
 from attncli.commands._value_types import NAMES, FiniteNumber
-from attncli.errors import UserError
 from attncli.quantities import format_quantity
 from attncli.system.terminal import find_text_width
 
 if TYPE_CHECKING:
     from attncli.analysis.comparison_row import ComparisonRow
-    from attncli.analysis.over_tasks import TaskComparison
     from attncli.analysis.run_filter import RunFilter
     from attncli.report.table import Column
     from attncli.runs import FailedRun, FinishedRun, RunStore
 
 
+_TABLE_OPTIONS = (
+    click.option(
+        "--columns",
+        type=NAMES,
+        metavar="NAMES",
+        help="Columns of the table after the name of the mechanism: params,macs,top1,top5, ...",
+    ),
+    click.option(
+        "--spread",
+        type=click.Choice(["ci", "sd"]),
+        help="After ±: half the interval, or the standard deviation  [default: ci, sd in latex]",
+    ),
+    click.option(
+        "--sort", type=click.Choice(["top1", "attention", "params", "macs", "latency"]), help="Order of the rows."
+    ),
+    click.option(
+        "--margin",
+        type=FiniteNumber(),
+        default=0.5,
+        show_default=True,
+        help="Smallest difference that matters, in points.",
+    ),
+)
+_PLOT_OPTIONS = (
+    click.option(
+        "--cost",
+        type=click.Choice(["params", "macs", "train-time", "infer-time"]),
+        default="params",
+        show_default=True,
+        help="Cost axis of the plot.",
+    ),
+    click.option(
+        "--plot/--no-plot",
+        default=None,
+        help="Draw RUNS/compare-*, and add them to MLflow if all runs are there.  [default: only without results of "
+        "others]",
+    ),
+    click.option(
+        "--plot-as",
+        type=click.Choice(["png", "pdf", "svg"]),
+        default="png",
+        show_default=True,
+        help="Format of the plot.",
+    ),
+)
+
+
+def _table_options(command: F) -> F:
+    """Add the options that say what the table of single tasks has."""
+    return apply_options(_TABLE_OPTIONS, command)
+
+
+def _plot_options(command: F) -> F:
+    """Add the options that say whether and how plots are drawn."""
+    return apply_options(_PLOT_OPTIONS, command)
+
+
 @click.command()
 @run_filter_options
 @format_option("table", "csv", "json", "markdown", "latex")
-@click.option(
-    "--columns",
-    type=NAMES,
-    metavar="NAMES",
-    help="Columns of the table after the name of the mechanism: params,macs,top1,top5, ...",
-)
-@click.option(
-    "--spread",
-    type=click.Choice(["ci", "sd"]),
-    help="After ±: half the interval, or the standard deviation  [default: ci, sd in latex]",
-)
-@click.option(
-    "--sort", type=click.Choice(["top1", "attention", "params", "macs", "latency"]), help="Order of the rows."
-)
-@click.option(
-    "--margin", type=FiniteNumber(), default=0.5, show_default=True, help="Smallest difference that matters, in points."
-)
+@_table_options
 @planned_seeds_option
 @click.option(
     "--over",
@@ -62,24 +106,9 @@ if TYPE_CHECKING:
     metavar="KEYS",
     help="Compare the mechanisms over tasks: dataset, backbone or both (separated by a comma).",
 )
-@click.option(
-    "--cost",
-    type=click.Choice(["params", "macs", "train-time", "infer-time"]),
-    default="params",
-    show_default=True,
-    help="Cost axis of the plot.",
-)
 @results_of_others_options
 @alone_option
-@click.option(
-    "--plot/--no-plot",
-    default=None,
-    help="Draw RUNS/compare-*, and add them to MLflow if all runs are there.  [default: only without results of "
-    "others]",
-)
-@click.option(
-    "--plot-as", type=click.Choice(["png", "pdf", "svg"]), default="png", show_default=True, help="Format of the plot."
-)
+@_plot_options
 @store_options
 @json_option
 def command(
@@ -119,48 +148,88 @@ def command(
       attncli compare --format csv > runs.csv
       attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
-    from attncli.analysis.compare import compare_variants
     from attncli.analysis.run_filter import read_run_filter
-    from attncli.report.comparison import describe_lost_runs, render_comparison
-    from attncli.report.comparison_columns import sort_rows
-    from attncli.runs import RunStore, describe_unfinished_runs
+    from attncli.report.comparison_remarks import describe_lost_runs
+    from attncli.runs import RunStore
 
-    run_filter = read_run_filter(**filters, runs=runs)
-    refuse_alone_without_results(alone, with_files, shipped)
-    run_store = RunStore(runs, tracking_uri)
-    finished_runs, failed_runs = ([], []) if alone else _read_own_runs(run_store)
-    if with_files or shipped:
-        finished_runs, failed_runs = _add_results_of_others(finished_runs, failed_runs, with_files, shipped)
+    run_filter, run_store = read_run_filter(**filters, runs=runs), RunStore(runs, tracking_uri)
+    finished_runs, failed_runs = _gather_runs(run_store, with_files, shipped, alone)
     run_filter.refuse_unknown_names(finished_runs)
     format_ = "json" if as_json else format_
     has_others = bool(with_files or shipped)
     draws_plots = not has_others if plot is None else plot
     if over:
-        _refuse_options_of_one_task(
+        refuse_options_of_one_task(
             {"--columns": columns, "--spread": spread, "--sort": sort, "--planned-seeds": planned_seeds}
         )
-        task_comparison = _compare_over_tasks(finished_runs, failed_runs, over, run_filter)
-        file = _locate_task_plot(runs, over, filters, plot_as) if draws_plots else None
-        return _print_task_comparison(task_comparison, format_, file)
-    all_rows = compare_variants(
-        finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
-    )  # of all runs, as variants are tested together whatever is shown
-    rows = run_filter.select_rows(all_rows)
-    rows = sort_rows(rows, sort) if sort else rows
-    shown_columns, shown_spread = _choose_paper_columns(columns, spread, format_)
+        task_comparison = compare_runs_over_tasks(finished_runs, failed_runs, over, run_filter)
+        file = locate_task_plot(runs, over, filters, plot_as) if draws_plots else None
+        return print_task_comparison(task_comparison, format_, file)
+    rows = _compare_single_tasks(finished_runs, failed_runs, run_filter, margin, planned_seeds, sort)
+    table = _render_rows(rows, format_, columns, spread)
     for text in describe_lost_runs(failed_runs, finished_runs):
         echo_note(text)
     if not rows and format_ == "table":
-        unfinished = "" if alone else describe_unfinished_runs(runs)
-        advice = unfinished or "`attncli run --attn eca --backbone resnet18` makes one"
-        return click.echo(complete_commands(f"no finished runs match: {advice}"))
-    echo_result(render_comparison(rows, format_, find_text_width(), shown_columns, shown_spread))
+        return click.echo(_describe_missing_runs(runs, alone))
+    echo_result(table)
     if not has_others:
         _warn_of_untracked_runs(run_store, finished_runs)
     if draws_plots and rows:
-        experiments = {} if has_others else {run.reference: run.experiment for run in finished_runs}
-        draw_plots(rows, cost, run_store, experiments, name_filters(filters), plot_as)
+        draw_plots(rows, cost, run_store, name_filters(filters), plot_as, is_tracked=not has_others)
     return None
+
+
+def _gather_runs(
+    run_store: "RunStore", with_files: Sequence[Path], shipped: Sequence[str], alone: bool
+) -> "tuple[Sequence[FinishedRun], Sequence[FailedRun]]":
+    """Return the finished and the failed runs to compare: one's own, unless `alone`, and those of others.
+
+    Raises UserError if `alone` leaves nothing, or no run of the files can be paired with one here.
+    """
+    refuse_alone_without_results(alone, with_files, shipped)
+    finished_runs, failed_runs = ([], []) if alone else _read_own_runs(run_store)
+    if with_files or shipped:
+        return _add_results_of_others(finished_runs, failed_runs, with_files, shipped)
+    return finished_runs, failed_runs
+
+
+def _compare_single_tasks(
+    finished_runs: "Sequence[FinishedRun]",
+    failed_runs: "Sequence[FailedRun]",
+    run_filter: "RunFilter",
+    margin: float,
+    planned_seeds: int | None,
+    sort: str | None,
+) -> "list[ComparisonRow]":
+    """Return the rows to show, in their order; variants are tested together whatever is shown. `margin` is in points.
+
+    Raises UserError if the margin is none.
+    """
+    from attncli.analysis.compare import compare_variants
+    from attncli.report.comparison_columns import sort_rows
+
+    all_rows = compare_variants(finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs)
+    rows = run_filter.select_rows(all_rows)
+    return sort_rows(rows, sort) if sort else rows
+
+
+def _render_rows(
+    rows: "Sequence[ComparisonRow]", format_: str, columns: Sequence[str] | None, spread: Literal["ci", "sd"] | None
+) -> str:
+    """Return the comparison of single tasks as text. Raises UserError for an unknown column."""
+    from attncli.report.comparison import render_comparison
+
+    shown_columns, shown_spread = _choose_paper_columns(columns, spread, format_)
+    return render_comparison(rows, format_, find_text_width(), shown_columns, shown_spread)
+
+
+def _describe_missing_runs(runs: Path, alone: bool) -> str:
+    """Return that no run matches, and which command makes or resumes one."""
+    from attncli.runs import describe_unfinished_runs
+
+    unfinished = "" if alone else describe_unfinished_runs(runs)
+    advice = unfinished or "`attncli run --attn eca --backbone resnet18` makes one"
+    return complete_commands(f"no finished runs match: {advice}")
 
 
 def _read_own_runs(run_store: "RunStore") -> "tuple[Sequence[FinishedRun], Sequence[FailedRun]]":
@@ -202,44 +271,6 @@ def _choose_paper_columns(
     if not (names or spread or format_ == "latex"):
         return None, shown_spread
     return choose_columns(names or PAPER_COLUMNS, shown_spread), shown_spread
-
-
-def _refuse_options_of_one_task(values: Mapping[str, object]) -> None:
-    """Raise UserError for an option, given by name with its value, that a comparison over tasks would not follow."""
-    for option, value in values.items():
-        if value:
-            raise UserError(f"{option} with --over: it is for the comparison of single tasks", "leave out one of them")
-
-
-def _compare_over_tasks(
-    finished_runs: "Sequence[FinishedRun]",
-    failed_runs: "Sequence[FailedRun]",
-    over: Sequence[str],
-    run_filter: "RunFilter",
-) -> "TaskComparison":
-    """Compare over tasks; all mechanisms are ranked together, whichever are shown."""
-    from attncli.analysis.over_tasks import choose_mechanisms, compare_over_tasks
-
-    any_mechanism = replace(run_filter, attn=())
-    selected_runs = [run for run in finished_runs if any_mechanism.selects(run)]
-    task_comparison = compare_over_tasks(selected_runs, over, failed_runs)
-    return choose_mechanisms(task_comparison, run_filter.attn) if run_filter.attn else task_comparison
-
-
-def _locate_task_plot(runs: Path, over: Sequence[str], filters: Mapping[str, Any], plot_as: str) -> Path:
-    """Return the file of the plot over tasks; the filters stand in its name."""
-    images_and_networks = [filters[name] for name in ("dataset", "backbone") if filters[name]]
-    plot_name = format_task_plot_name(over, [*images_and_networks, *name_filters(filters)])
-    return choose_output_folder(runs) / f"{plot_name}.{plot_as}"
-
-
-def _print_task_comparison(task_comparison: "TaskComparison", format_: str, file: Path | None) -> None:
-    """Print the comparison over tasks, and draw the critical differences into the file, if one is given."""
-    from attncli.report.over_tasks import render_task_comparison
-
-    echo_result(render_task_comparison(task_comparison, format_, find_text_width()))
-    if file is not None:
-        draw_task_plot(task_comparison, file)
 
 
 def _warn_of_untracked_runs(run_store: "RunStore", finished_runs: "Sequence[FinishedRun]") -> None:

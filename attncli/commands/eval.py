@@ -9,6 +9,7 @@ import click
 
 from attncli.commands._completion import complete_datasets, complete_runs
 from attncli.commands._device_option import device_option
+from attncli.commands._key_conflicts import refuse_key_conflicts
 from attncli.commands._output import echo_json, echo_note, format_option, json_option
 from attncli.commands._recipe_options import refuse_unused_root
 from attncli.commands._result_stream import echo_result
@@ -24,6 +25,7 @@ from attncli.system.terminal import find_text_width
 
 if TYPE_CHECKING:
     from attncli.records import Evaluation
+    from attncli.runs import FinishedRun
     from attncli.track.predictions import ImagePredictions
     from attncli.trained.evaluate import EvaluationRequest
     from attncli.trained.network import TrainedNetwork
@@ -124,10 +126,14 @@ def _locate_runs(runs: Path, names: Sequence[str]) -> list[Path]:
 
 
 def _read_data_values(dataset: str | None, data_root: str | None, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the keys of the section data that the options set. Raises UserError for a key of another section."""
+    """Return the keys of the section data that the options set.
+
+    Raises UserError for a key of another section, or if an option and `--set` give a key different values.
+    """
     from attncli import validation
     from attncli.recipe import parse_override
 
+    refuse_key_conflicts({"data.name": dataset, "data.root": data_root}, overrides)
     values: dict[str, Any] = {"name": dataset, "root": data_root}
     for item in overrides:
         key, value = parse_override(item)
@@ -203,12 +209,14 @@ def _print_comparison(evaluated_runs: Sequence[EvaluatedRun], request: "Evaluati
     from attncli.runs import read_failed_runs, read_folder_run
     from attncli.trained.evaluate import replace_test_results
 
+    trained_runs = [(read_folder_run(evaluated.trained.folder), evaluated) for evaluated in evaluated_runs]
     by_digest = {
         run.digest: replace_test_results(run, evaluated.evaluations)
-        for evaluated in evaluated_runs
-        if (run := read_folder_run(evaluated.trained.folder)) is not None
+        for run, evaluated in trained_runs
+        if run is not None
     }
-    places = dict.fromkeys(evaluated.trained.folder.absolute().parent for evaluated in evaluated_runs)
+    places = list(dict.fromkeys(evaluated.trained.folder.absolute().parent for evaluated in evaluated_runs))
+    _note_left_out_variants([run for run, _ in trained_runs if run is not None], places)
     failures = [failed for place in places for failed in read_failed_runs(place, warn_of_unreadable_runs)]
     rows = compare_variants([by_digest[digest] for digest in sorted(by_digest)], failures=failures)
     width = find_text_width()
@@ -216,3 +224,13 @@ def _print_comparison(evaluated_runs: Sequence[EvaluatedRun], request: "Evaluati
         table = render_comparison(rows, format_, width, choose_columns(PAPER_COLUMNS, "sd"), "sd")
         return echo_result(f"% {request.describe()}\n{table}")
     return echo_result(f"{request.describe()}\n{render_comparison(rows, format_, width)}")
+
+
+def _note_left_out_variants(shown: "Sequence[FinishedRun]", places: Sequence[Path]) -> None:
+    """Say on stderr how many variants of the same baselines these folders of runs have that are not evaluated."""
+    from attncli.analysis.variants import count_left_out_variants
+    from attncli.result_files import describe_left_out
+    from attncli.runs import read_folder_runs
+
+    if count := count_left_out_variants(shown, [run for place in places for run in read_folder_runs(place)]):
+        echo_note(f"note: {describe_left_out(count)}; `attncli eval {ALL}` takes all runs")

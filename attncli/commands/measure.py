@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._device_option import device_option
+from attncli.commands._key_conflicts import refuse_key_conflicts
 from attncli.commands._output import echo_json, echo_note, format_option, json_option
 from attncli.commands._recipe_options import classes_option, network_options, read_recipe
 from attncli.commands._result_stream import echo_result
@@ -119,6 +120,7 @@ def _read_measured_recipes(options: dict[str, Any], batch_size: int | None) -> "
     from attncli import attention
     from attncli.measure.smallest_image import check_backbone_size
 
+    refuse_key_conflicts({"measure.batch_size": batch_size, "model.attn": options["attn"]}, options["overrides"])
     names = options.pop("attn")
     if not names:
         recipe_mechanism = read_recipe(dict(options)).model.attn

@@ -27,6 +27,7 @@ from attncli.commands._value_types import NAMES
 
 if TYPE_CHECKING:
     from attncli.claims.claim_files import Claim
+    from attncli.claims.evidence import Evidence
     from attncli.report.html_report import ReportData
     from attncli.runs import FinishedRun, RunStore
 
@@ -79,42 +80,59 @@ def command(
       attncli report --attn se,eca --backbone resnet20 --out survey.html
       attncli report --with theirs.results --backbone resnet20
     """
-    from attncli.claims import judge
-    from attncli.claims.evidence import gather_evidence
-    from attncli.report.report_data import DEFAULT_TITLE, gather_report_data, list_report_experiments
+    from attncli.report.report_data import list_report_experiments
     from attncli.runs import RunStore
-    from attncli.system.code_reference import label_mechanism_name
     from attncli.system.files import check_writable
 
     run_store, path = RunStore(runs, tracking_uri), out or choose_output_folder(runs) / "report.html"
     check_writable(path)
-    mechanisms = list(map(label_mechanism_name, attn or ()))
-    own_evidence = gather_evidence(
+    own_evidence = _gather_own_evidence(run_store, backbone, folder_is)
+    evidence = add_results_of_others(own_evidence, with_files, shipped, folder_is, alone)
+    has_others = bool(with_files or shipped)
+    is_own_named = not alone and bool(own_evidence.runs or not has_others)
+    sources = [*([f"the folder {runs}"] if is_own_named else []), *(file.name for file in with_files), *shipped]
+    report_data = _gather_data(evidence, sources, attn or [], files, title)
+    overwrite_line("")
+    _write_report(path, report_data)
+    if track and report_data.rows and not has_others:
+        _attach_to_experiments(path, list_report_experiments(report_data), run_store)
+
+
+def _gather_own_evidence(run_store: "RunStore", backbone: str | None, folder_is: str | None) -> "Evidence":
+    """Return what one's own runs say, with progress on stderr."""
+    from attncli.claims.evidence import gather_evidence
+
+    return gather_evidence(
         run_store,
         backbone=backbone,
         folder_is=folder_is,
         report_step=overwrite_line,
         report_unreadable=warn_of_unreadable_runs,
     )
-    evidence = add_results_of_others(own_evidence, with_files, shipped, folder_is, alone)
-    known_claims = read_known_claims(files)
+
+
+def _gather_data(
+    evidence: "Evidence", sources: Sequence[str], names: Sequence[str], files: Sequence[Path], title: str | None
+) -> "ReportData":
+    """Return what the report shows of the mechanisms of these names, or of all: claims with verdicts, and comparisons.
+
+    Raises CollectedError for mechanisms without claims and runs.
+    """
+    from attncli.claims import judge
+    from attncli.report.report_data import DEFAULT_TITLE, gather_report_data
+    from attncli.system.code_reference import label_mechanism_name
+
+    mechanisms, known_claims = list(map(label_mechanism_name, names)), read_known_claims(files)
     requested = _select_claims(known_claims, mechanisms, evidence.runs)
-    verdicts = judge.judge_claims(known_claims, evidence, requested=requested)
-    has_others = bool(with_files or shipped)
-    own_source = [] if alone or (has_others and not own_evidence.runs) else [f"the folder {runs}"]
-    report_data = gather_report_data(
-        [*own_source, *(file.name for file in with_files), *shipped],
-        verdicts,
+    return gather_report_data(
+        sources,
+        judge.judge_claims(known_claims, evidence, requested=requested),
         evidence,
         attn=mechanisms,
         report_commands=[_format_command(click.get_current_context().params)],
         is_literature=not files,
         title=title or DEFAULT_TITLE,
     )
-    overwrite_line("")
-    _write_report(path, report_data)
-    if track and report_data.rows and not has_others:
-        _attach_to_experiments(path, list_report_experiments(report_data), run_store)
 
 
 def _select_claims(

@@ -1,6 +1,8 @@
 """`attncli sweep`: train many runs from one file, several at a time; resumes after any failure."""
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,9 @@ from attncli.commands._completion import (
     complete_sweeps,
 )
 from attncli.commands._device_option import device_option
-from attncli.commands._executor_options import executor_options, read_executor_choice
+from attncli.commands._executor_options import check_executor_choice, executor_options, read_executor_choice
+from attncli.commands._key_conflicts import describe_seeds, refuse_key_conflicts
+from attncli.commands._option_groups import F, apply_options
 from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
 from attncli.commands._printed_commands import complete_commands
 from attncli.commands._recipe_options import (
@@ -35,7 +39,48 @@ from attncli.shortcuts import SHORTCUT_KEYS
 
 if TYPE_CHECKING:
     from attncli.jobs import SweepPlan
+    from attncli.runs import FinishedRun
     from attncli.sweep import MechanismList
+
+
+_RUN_OPTIONS = (
+    click.option(
+        "--dataset",
+        type=NAMES,
+        metavar="NAMES",
+        shell_complete=complete_datasets,
+        help="Datasets (separated by commas) instead of the file's.",
+    ),
+    click.option(
+        "--backbone",
+        type=NAMES,
+        metavar="NAMES",
+        shell_complete=complete_backbones,
+        help="Backbones (separated by commas) instead of the file's.",
+    ),
+    click.option(
+        "--seeds",
+        type=SEEDS,
+        metavar="N|LIST",
+        help="How many seeds, or which, instead of the file's; 3 without a file.",
+    ),
+    data_root_option,
+    image_size_option,
+    epochs_option,
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        shell_complete=complete_recipe_keys,
+        help="Set a key of every run; may be repeated.",
+    ),
+)
+
+
+def _swept_run_options(command: F) -> F:
+    """Add the options that say what the runs of a sweep are, beside its mechanisms and recipe."""
+    return apply_options(_RUN_OPTIONS, command)
 
 
 @click.command()
@@ -59,34 +104,7 @@ if TYPE_CHECKING:
 )
 @executor_options
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure instead of continuing with the other runs.")
-@click.option(
-    "--dataset",
-    type=NAMES,
-    metavar="NAMES",
-    shell_complete=complete_datasets,
-    help="Datasets (separated by commas) instead of the file's.",
-)
-@click.option(
-    "--backbone",
-    type=NAMES,
-    metavar="NAMES",
-    shell_complete=complete_backbones,
-    help="Backbones (separated by commas) instead of the file's.",
-)
-@click.option(
-    "--seeds", type=SEEDS, metavar="N|LIST", help="How many seeds, or which, instead of the file's; 3 without a file."
-)
-@data_root_option
-@image_size_option
-@epochs_option
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    shell_complete=complete_recipe_keys,
-    help="Set a key of every run; may be repeated.",
-)
+@_swept_run_options
 @results_of_others_options
 @quiet_option
 @device_option
@@ -131,8 +149,6 @@ def command(
       attncli sweep --attn eca,cbam.py:CBAM --dataset folder --data-root mine --image-size 64
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
-    from attncli.analysis.finished_elsewhere import mark_finished_elsewhere
-    from attncli.jobs.plan import plan_sweep
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
 
@@ -141,21 +157,16 @@ def command(
     source = _choose_source(sweep, mechanisms, recipe)
     axes = {"attn": mechanisms, "dataset": dataset, "backbone": backbone, "seeds": seeds}
     axes = {name: values for name, values in axes.items() if values is not None}
+    _refuse_key_conflicts(axes | {"attn": attn}, options, overrides)
     overrides = (*_list_shortcut_overrides(options), *resolve_run_weights(overrides, runs))
     others = open_results_of_others(with_files, shipped)[0] if with_files or shipped else []
-
-    def plan_runs() -> "SweepPlan":
-        plan = plan_sweep(source, runs=runs, overrides=overrides, axes=axes)
-        return mark_finished_elsewhere(plan, others, runs) if others else plan
-
+    plan_runs = partial(_plan_runs, source, runs, overrides, axes, others)
     plan = plan_runs()
     if options["data_root"] is not None:
         refuse_unused_root([run.recipe.data for run in plan.runs])
     _warn_of_changed_images(plan)
     if dry_run:
-        from attncli.jobs.executors import check_executor_options
-
-        check_executor_options(choice.name, jobs=choice.jobs, cpus=choice.cpus, gpus=choice.gpus, slurm=choice.slurm)
+        check_executor_choice(choice)
         return print_plan(plan, as_json)
     run_store = RunStore(runs, tracking_uri)
     failures, stop = execute_sweep(plan, run_store, choice, quiet=quiet, fail_fast=fail_fast)
@@ -169,10 +180,32 @@ def command(
     return None
 
 
+def _plan_runs(
+    source: "Path | MechanismList",
+    runs: Path,
+    overrides: Iterable[str],
+    axes: Mapping[str, Any],
+    others: "Sequence[FinishedRun]",
+) -> "SweepPlan":
+    """Return the plan of a sweep as the folder of runs is now, in which the runs of others count as finished."""
+    from attncli.analysis.finished_elsewhere import mark_finished_elsewhere
+    from attncli.jobs.plan import plan_sweep
+
+    plan = plan_sweep(source, runs=runs, overrides=overrides, axes=axes)
+    return mark_finished_elsewhere(plan, others, runs) if others else plan
+
+
 def _list_shortcut_overrides(options: dict[str, Any]) -> list[str]:
     """Return the options that stand for a key of the recipe as KEY=VALUE; those that are not given are left out."""
     values = {key: options.get(name) for name, key in SHORTCUT_KEYS.items()}
     return [f"{key}={json.dumps(value)}" for key, value in values.items() if value is not None]
+
+
+def _refuse_key_conflicts(axes: Mapping[str, Any], options: Mapping[str, Any], overrides: Iterable[str]) -> None:
+    """Raise UserError if an axis or another option, and `--set`, give a key different values."""
+    values = {key: options.get(name) for name, key in SHORTCUT_KEYS.items()}
+    axis_values = {SHORTCUT_KEYS[name]: names for name, names in axes.items() if name in SHORTCUT_KEYS}
+    refuse_key_conflicts(values | axis_values | {"seed": describe_seeds(axes.get("seeds"))}, overrides)
 
 
 def _warn_of_changed_images(plan: "SweepPlan") -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from attncli.data.dataset import Dataset
 from attncli.data.loader import BatchLayout, iterate_train_batches
+from attncli.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,17 @@ class PreviewImage:
     label: str
 
 
-def draw_preview(dataset: Dataset, count: int, *, seed: int, epoch: int) -> list[PreviewImage]:
-    """Return the first `count` images of an epoch as training with `seed` sees them; of clips, the middle frame."""
-    size = min(count, len(dataset.train))
-    layout = BatchLayout(batch_size=size, device=torch.device("cpu"), channels_last=False)
-    images, labels = next(iterate_train_batches(dataset.train, dataset, layout, seed=seed, epoch=epoch))
+def draw_preview(dataset: Dataset, count: int, recipe: Recipe, *, epoch: int) -> list[PreviewImage]:
+    """Return the first `count` images of an epoch as the training of a recipe sees them; of clips, the middle frame.
+
+    They come from the batches of the training, as crops, flips and mixtures are drawn for a batch as a whole.
+    """
+    layout = BatchLayout(batch_size=recipe.train.batch_size, device=torch.device("cpu"), channels_last=False)
+    batches = iterate_train_batches(
+        dataset.train, dataset, layout, seed=recipe.seed, epoch=epoch, balanced=recipe.train.sampling == "balanced"
+    )
+    shown_batches = list(islice(batches, -(-count // recipe.train.batch_size)))
+    images, labels = (torch.cat(parts)[:count] for parts in zip(*shown_batches, strict=True))
     if dataset.frames is not None:
         images = images[:, dataset.frames // 2]
     mean, std = (torch.tensor(channel_values)[:, None, None] for channel_values in (dataset.mean, dataset.std))

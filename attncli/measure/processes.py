@@ -70,17 +70,27 @@ def _ask_process(request: str) -> list[dict[str, Any]]:
 
 
 def _combine_answers(row: Overhead, answers: Sequence[dict[str, Any]]) -> Overhead:
-    """Return the counted row with the speeds of the processes, or with what went wrong in one of them."""
+    """Return the counted row with the speeds of the processes, or with what went wrong in one of them.
+
+    Speeds of different batch sizes are not combined: the interval over the processes would be one of the batch sizes.
+    """
     failed = next((answer for answer in answers if answer["problem"]), None)
     if row.problem:
         return row
     if failed is not None:
         return replace(row, problem=failed["problem"], hint=failed["hint"])
-    return replace(row, speed=combine_speeds([Speed(**answer["speed"]) for answer in answers]))
+    speeds = [Speed(**answer["speed"]) for answer in answers]
+    batch_sizes = sorted({speed.batch_size for speed in speeds})
+    if len(batch_sizes) > 1:
+        problem = f"some processes timed {batch_sizes[0]} images a step and others {batch_sizes[-1]}"
+        return replace(row, problem=problem, hint=f"time all with as many: --batch-size {batch_sizes[0]}")
+    return replace(row, speed=combine_speeds(speeds))
 
 
 def combine_speeds(speeds: Sequence[Speed]) -> Speed:
     """Return one record of the speeds of several processes: medians of the rates, ratios with wider intervals.
+
+    All have one batch size.
 
     A ratio is the geometric mean over the processes. Its 95 % interval is Student's over the processes; where they
     agree by chance, their spread counts as what the rounds within a process leave open.

@@ -13,7 +13,7 @@ from attncli.claims.schedules import FAST_TWINS
 from attncli.claims.verdict import OUTCOMES, ClaimVerdict, ComparisonOutcome, TimedOutcome, TrainedOutcome
 from attncli.quantities import format_numbers, format_quantity
 from attncli.report import table
-from attncli.report.comparison import format_half_interval, format_p_value
+from attncli.report.comparison_cells import format_half_interval, format_p_value
 from attncli.report.table import MISSING, WIDTH, Column
 from attncli.system.terminal import fill_text
 
@@ -43,7 +43,9 @@ def summarize_verdicts(verdicts: Sequence[ClaimVerdict]) -> str:
     counted_outcomes = [
         f"{counts[outcome]} {inflect_outcome(outcome, counts[outcome])}" for outcome in OUTCOMES if counts[outcome]
     ]
-    return f"{format_quantity(len(verdicts), 'claim')}: {', '.join(counted_outcomes)}"
+    family = max((verdict.family for verdict in verdicts), default=0)
+    corrected = f"; p values corrected for {format_quantity(family, 'claim')}" if family else ""
+    return f"{format_quantity(len(verdicts), 'claim')}: {', '.join(counted_outcomes)}{corrected}"
 
 
 def inflect_outcome(outcome: str, count: int) -> str:
@@ -167,7 +169,8 @@ def list_verdict_lines(verdict: ClaimVerdict) -> list[tuple[str, str]]:
     if verdict.budget:
         lines.append(("Budget", verdict.budget.describe()))
     if verdict.p is not None:
-        lines.append(("p", f"{format_p_value(verdict.p, _find_level(verdict))} after Holm's correction"))
+        family = format_quantity(verdict.family, "claim")
+        lines.append(("p", f"{format_p_value(verdict.p, _find_level(verdict))}, corrected for {family} (Holm)"))
     lines += [(label, text) for label, text in (("Note", claim.note), ("Others", claim.evidence)) if text]
     if verdict.command:
         lines.append(("Next", verdict.command))

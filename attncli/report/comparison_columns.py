@@ -7,7 +7,7 @@ from attncli.analysis.comparison_row import ComparisonRow
 from attncli.analysis.stats import MeanEstimate
 from attncli.attention import NONE
 from attncli.errors import unknown_name_error
-from attncli.report.comparison import (
+from attncli.report.comparison_cells import (
     format_difference,
     format_half_interval,
     format_overhead,

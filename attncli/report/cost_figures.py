@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from attncli.analysis.comparison_row import ComparisonRow
 from attncli.errors import UserError, unknown_name_error
 from attncli.palette import FAINT
-from attncli.report import comparison, layout
+from attncli.report import comparison, comparison_cells, layout
 from attncli.report.canvas import EDGE, GAP, LINE
 from attncli.report.inline_svg import add_tooltip, render_inline_svg
 from attncli.report.style import label_points, saved_figure, styled_figure
@@ -131,7 +131,7 @@ def _draw_costs(
             bars.append((x, 100 * max(0.0, row.accuracy.low), 100 * min(1.0, row.accuracy.high)))
             axes.plot([x, x], bars[-1][1:], color=colour, alpha=0.4, linewidth=width, solid_capstyle="butt")
         (point,) = axes.plot([x], [top1], "s" if is_baseline(row) else "o", color=colour, markersize=6, zorder=3)
-        add_tooltip(point, f"{row.variant}: top-1 {comparison.format_top1(row)} %, cost {x:.4g}")
+        add_tooltip(point, f"{row.variant}: top-1 {comparison_cells.format_top1(row)} %, cost {x:.4g}")
         if is_named:
             spots.append((x, top1, shorten_variant(row.variant), colour))
     front = [(x, 100 * row.accuracy.mean) for x, row in front_points]

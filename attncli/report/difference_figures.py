@@ -14,7 +14,7 @@ from attncli.analysis.simultaneous import SimultaneousEstimate
 from attncli.analysis.stats import MeanEstimate
 from attncli.palette import COLOURS, FAINT
 from attncli.quantities import format_quantity
-from attncli.report import comparison, layout
+from attncli.report import comparison, comparison_cells, layout
 from attncli.report.canvas import EDGE, GAP, LINE
 from attncli.report.cost_figures import CostAxis, CostPoint, group_cost_points, scale_cost_axis
 from attncli.report.inline_svg import add_tooltip, render_inline_svg
@@ -75,7 +75,7 @@ def _draw_difference(axes: Axes, y: int, row: ComparisonRow, difference: MeanEst
     joint = row.joint
     if joint is not None and joint.low is not None and joint.high is not None and math.isfinite(joint.high):
         axes.plot([100 * joint.low, 100 * joint.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
-    text, kind = comparison.format_difference(row), "fold" if row.folds else "seed"
+    text, kind = comparison_cells.format_difference(row), "fold" if row.folds else "seed"
     (point,) = axes.plot([100 * difference.mean], [y], "o", color=colour, markersize=7, zorder=3)
     add_tooltip(point, f"{row.variant}: {text} points over {format_quantity(difference.n, kind)}; {row.verdict}")
     axes.annotate(

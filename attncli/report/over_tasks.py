@@ -45,8 +45,11 @@ def _describe_tasks(comparison: TaskComparison) -> list[str]:
         f"mean ranks, of {comparison.ranked} variants together, differ if they are "
         f"{comparison.critical_difference:.2f} apart (Nemenyi, 5 %)",
     ]
-    if comparison.left_out:
-        lines.append(f"left out, as some task lacks them or a seed failed: {', '.join(comparison.left_out)}")
+    others = [name for name in comparison.left_out if name not in comparison.unfinished]
+    if others:
+        lines.append(f"left out, as some task lacks them or a seed failed: {', '.join(others)}")
+    if comparison.unfinished:
+        lines.append(f"left out, as planned seeds are not finished: {', '.join(comparison.unfinished)}")
     return lines
 
 

@@ -14,12 +14,12 @@ CHANGED_MARK = "~"
 PhaseRecords = Mapping[str, SpeedRecord]  # of one mechanism, by phase
 
 
-def render_speeds(records: Sequence[SpeedRecord], changed: Iterable[str], width: int) -> str:
+def render_speeds(records: Sequence[SpeedRecord], changed: Iterable[tuple[str, str]], width: int) -> str:
     """Return the tables, each below the conditions that its ratios share.
 
     Args:
         records: The speeds.
-        changed: The hashes of mechanisms' code (`SpeedRecord.mechanism_code`) that is no longer today's.
+        changed: The hashes of code (`SpeedRecord.code`) that is no longer today's.
         width: Of the terminal, in columns.
     """
     changed = frozenset(changed)
@@ -34,7 +34,7 @@ def _sort_key(record: SpeedRecord) -> tuple[Any, ...]:
     return tuple(map(str, record.conditions))
 
 
-def _render_table(records: Sequence[SpeedRecord], changed: frozenset[str], width: int) -> str:
+def _render_table(records: Sequence[SpeedRecord], changed: frozenset[tuple[str, str]], width: int) -> str:
     by_attn: dict[str, dict[str, SpeedRecord]] = {}
     for record in records:
         by_attn.setdefault(record.attn, {})[record.phase] = record
@@ -56,10 +56,10 @@ def _compute_rank(row: PhaseRecords) -> float:
     return row["train"].ratio if "train" in row else next(iter(row.values())).ratio
 
 
-def _name_row(row: PhaseRecords, changed: frozenset[str]) -> str:
+def _name_row(row: PhaseRecords, changed: frozenset[tuple[str, str]]) -> str:
     record = next(iter(row.values()))
     is_busy = not all(r.is_quiet for r in row.values())
-    return f"{record.attn}{BUSY_MARK if is_busy else ''}{CHANGED_MARK if record.mechanism_code in changed else ''}"
+    return f"{record.attn}{BUSY_MARK if is_busy else ''}{CHANGED_MARK if record.code in changed else ''}"
 
 
 def _format_ratio(row: PhaseRecords, phase: str) -> str:
@@ -85,11 +85,11 @@ def _list_timing_conditions(records: Sequence[SpeedRecord]) -> list[str]:
     ]
 
 
-def _explain_marks(rows: Sequence[PhaseRecords], changed: frozenset[str]) -> list[str]:
+def _explain_marks(rows: Sequence[PhaseRecords], changed: frozenset[tuple[str, str]]) -> list[str]:
     names = "".join(_name_row(row, changed) for row in rows)
     lines = []
     if BUSY_MARK in names:
         lines.append(f"{BUSY_MARK} Other programs kept cores busy meanwhile.")
     if CHANGED_MARK in names:
-        lines.append(f"{CHANGED_MARK} Timed with earlier code of the mechanism.")
+        lines.append(f"{CHANGED_MARK} Timed with earlier code of the mechanism, or of what it imports.")
     return lines

@@ -100,7 +100,8 @@ def find_gpu_obstacle() -> tuple[str, str] | None:
     major, what = int(build.cuda.partition(".")[0]), f"torch {build.version} for CUDA {build.cuda}"
     driver = next(iter(hardware.query_gpus("driver_version")), "")
     least_driver = LEAST_DRIVERS.get(major, 0)
-    if (number := _parse_number(driver)) and number < least_driver:
+    is_old = 0 < _parse_number(driver) < least_driver
+    if is_old and hardware.read_driver_cuda_release() < major:
         return (
             f"{gpus} cannot be used: driver {driver} is too old for {what}",
             f"install driver {least_driver} or later, or {OLDER_BUILD}",

@@ -140,6 +140,19 @@ def has_cuda_driver() -> bool:
     return True
 
 
+@cache
+def read_driver_cuda_release() -> int:
+    """Return the release of CUDA that the library of NVIDIA's driver runs, such as 13; 0 if there is none.
+
+    On GPUs for data centres NVIDIA's compatibility package puts the library of a later release on an older driver.
+    """
+    try:
+        library, version = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1"), ctypes.c_int()
+        return version.value // 1000 if library.cuDriverGetVersion(ctypes.byref(version)) == 0 else 0
+    except (OSError, AttributeError):
+        return 0
+
+
 def count_amd_gpus() -> int:
     """Return the number of AMD GPUs that the Linux kernel has a compute driver for."""
     nodes = Path("/sys/class/kfd/kfd/topology/nodes").glob("*/gpu_id")

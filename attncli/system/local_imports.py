@@ -15,7 +15,8 @@ def find_local_modules(path: Path) -> dict[str, Path]:
 
     Left out are the standard library, installed packages, attncli itself, and what cannot be found or read.
     """
-    return _follow_imports(path, "", lambda name: _locate_module(name, path.absolute().parent))
+    locate = _leave_out_attncli(lambda name: _locate_module(name, path.absolute().parent))
+    return _follow_imports(path, "", locate)
 
 
 def find_package_modules(path: Path, module_name: str) -> dict[str, Path]:
@@ -35,7 +36,30 @@ def find_package_modules(path: Path, module_name: str) -> dict[str, Path]:
             return file
         return _locate_module(name, root)
 
+    return _follow_imports(path, module_name, _leave_out_attncli(locate))
+
+
+def find_sibling_modules(path: Path, module_name: str, package: str) -> dict[str, Path]:
+    """Return name and file of every module that a module of attncli imports, directly or not, from one package.
+
+    The `__init__` files of packages are left out: each would bring all that the package has.
+
+    Args:
+        path: The file of the module.
+        module_name: Its full name, such as `attncli.attention.channel.se`.
+        package: The full name of the package, such as `attncli.attention`.
+    """
+    root = path.absolute().parents[module_name.count(".")]
+
+    def locate(name: str) -> Path | None:
+        file = _locate_below(name, root) if name.startswith(f"{package}.") else None
+        return None if file is None or file.name == "__init__.py" else file
+
     return _follow_imports(path, module_name, locate)
+
+
+def _leave_out_attncli(locate: Callable[[str], Path | None]) -> Callable[[str], Path | None]:
+    return lambda name: None if name.partition(".")[0] == "attncli" else locate(name)
 
 
 def _follow_imports(path: Path, module_name: str, locate: Callable[[str], Path | None]) -> dict[str, Path]:
@@ -45,7 +69,7 @@ def _follow_imports(path: Path, module_name: str, locate: Callable[[str], Path |
     while pending:
         name, file = pending.pop()
         for imported_name in _list_imported_names(file, name):
-            if imported_name in modules or imported_name.partition(".")[0] == "attncli":
+            if imported_name in modules:
                 continue
             imported_file = locate(imported_name)
             if imported_file is not None and imported_file != path.absolute():

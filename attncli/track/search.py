@@ -72,8 +72,13 @@ def _iterate_rows(client: "MlflowClient", filters: Mapping[str, str]) -> Iterato
 
 
 def iterate_runs(client: "MlflowClient", experiments: list[str], filters: Mapping[str, str]) -> Iterator["Run"]:
-    """Yield the runs attncli recorded (those with a digest), page after page, newest first."""
-    conditions = ["tags.digest LIKE '%'", *(_format_condition(key, value) for key, value in filters.items())]
+    """Yield the runs attncli recorded (those with a digest), page after page, newest first.
+
+    MLflow's conditions take no text with both kinds of quotation marks: such a value is compared here.
+    """
+    compared_here = {key: value for key, value in filters.items() if {"'", '"'} <= set(value)}
+    compared_there = {key: value for key, value in filters.items() if key not in compared_here}
+    conditions = ["tags.digest LIKE '%'", *(_format_condition(key, value) for key, value in compared_there.items())]
     token = None
     while True:
         page = client.search_runs(
@@ -83,7 +88,7 @@ def iterate_runs(client: "MlflowClient", experiments: list[str], filters: Mappin
             max_results=PAGE_SIZE,
             page_token=token,
         )
-        yield from page
+        yield from (run for run in page if compared_here.items() <= run.data.tags.items())
         token = page.token
         if not token:
             return

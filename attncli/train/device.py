@@ -34,7 +34,12 @@ def choose_device() -> torch.device:
 
 def is_torch_from(release: tuple[int, int]) -> bool:
     """Return whether the installed torch is of this release or a later one."""
-    major, minor = str(torch.__version__).split(".")[:2]
+    return is_release_from(str(torch.__version__), release)
+
+
+def is_release_from(version: str, release: tuple[int, int]) -> bool:
+    """Return whether a version such as `2.14.1+cu130` is of this release or a later one."""
+    major, minor = version.split(".")[:2]
     return (int(major), int(minor)) >= release
 
 

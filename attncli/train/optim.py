@@ -21,6 +21,18 @@ def build_optimizer(groups: list[dict[str, Any]], train: Train, device: torch.de
     return optimizer_class(groups, lr=train.lr, betas=(train.momentum, 0.999), weight_decay=0.0, **implementation)
 
 
+def zero_momentum(optimizer: Optimizer) -> None:
+    """Give each parameter of SGD a momentum of zeros, from which the first step is the usual one.
+
+    A training with a loss scale needs it. By itself torch's fused SGD makes the momentum in its first step, from memory
+    that nothing has written, and its kernel writes none of it in a step that is skipped because gradients overflowed.
+    """
+    for group in optimizer.param_groups:
+        if isinstance(optimizer, SGD) and group["momentum"]:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
     """Give every group the learning rate `learning_rate` times the group's `lr_scale`."""
     for group in optimizer.param_groups:

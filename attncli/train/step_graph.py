@@ -15,19 +15,25 @@ from functools import partial
 from typing import Any, Protocol
 
 import torch
+import torchvision
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torchvision.ops import DeformConv2d
 
 from attncli import attention
 from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Recipe
 from attncli.system.code_reference import is_code_reference, split_combination
 from attncli.train import optim
+from attncli.train.device import is_release_from
 from attncli.train.errors import is_out_of_memory
 from attncli.train.mechanism_streams import find_drawing_mechanisms
 from attncli.train.norm_counters import find_host_counters, read_counters
 
 WARMUP_STEPS = 3
+# The first release of torchvision that is known to start a deformable convolution on the current stream: earlier ones
+# take the default stream (pytorch/vision 9513), so a graph would lack its kernels.
+CURRENT_STREAM = (0, 29)
 Step = Callable[[Tensor, Tensor], Tensor]  # images and labels to the loss, a number on the device
 
 
@@ -209,7 +215,15 @@ def find_graph_obstacle(
         return f"what the code of {own} decides on the host is not known"
     if net is not None and (paths := find_drawing_mechanisms(net)):
         return f"the mechanism at {next(iter(paths))} draws from a stream of its own, which the host sets in each step"
+    if net is not None and not is_release_from(torchvision.__version__, CURRENT_STREAM) and _has_deformable_layer(net):
+        return f"torchvision {torchvision.__version__} starts deformable convolutions where no graph sees them"
     return ""
+
+
+def _has_deformable_layer(net: nn.Module) -> bool:
+    """Return whether a network has a deformable convolution of torchvision's."""
+    layers = (DeformConv2d, attention.load("dcn").Attention)
+    return any(isinstance(module, layers) for module in net.modules())
 
 
 def _name_foreign_code(recipe: Recipe) -> str:

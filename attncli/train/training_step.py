@@ -74,6 +74,9 @@ def prepare_step(
         model, smoothing=settings.label_smoothing, precision=precision, device=device, class_weights=class_weights
     )
     optimizer = optim.build_optimizer(group_parameters(model, settings, recipe.model.attn, parts), settings, device)
+    scaler = GradScaler(device.type, enabled=precision == "fp16")
+    if scaler.is_enabled():
+        optim.zero_momentum(optimizer)
     return TrainingStep(
         settings=settings,
         device=device,
@@ -81,7 +84,7 @@ def prepare_step(
         model=model,
         objective=objective,
         optimizer=optimizer,
-        scaler=GradScaler(device.type, enabled=precision == "fp16"),
+        scaler=scaler,
         ema=Ema(model, settings.ema) if settings.ema is not None else None,
         graph=make_step_graph(recipe, model, optimizer, device, precision, processes),
     )

@@ -22,6 +22,7 @@ from scipy import special
 from attncli.analysis import simultaneous, stats
 from attncli.analysis.difference_verdict import word_estimate
 from attncli.analysis.looks import FIRST_LEVEL, UNPLANNED_LEVEL, SeedPlan
+from tests.analysis import fold_audit
 
 MARGIN = 0.005
 PATTERNS = 5  # of missing seeds: each needs a null distribution of its own
@@ -328,6 +329,8 @@ def print_audit(times: int) -> None:
     for before in (True, False):
         _print_false_equalities(times, before)
     _print_looks(times)
+    title = "Folds (k x seeds, `cut` anew by each seed; variants): tables with an interval that misses the truth"
+    _print_table(title, fold_audit.list_coverage_rows(times), fold_audit.name_designs())
 
 
 def _print_false_alarms(times: int, before: bool) -> None:

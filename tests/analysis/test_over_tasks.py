@@ -60,6 +60,27 @@ def test_ranks_improvements_and_means():
     assert compare_over_tasks(runs, ["dataset"], [replace(failed, data_digest="a" * 64)]).left_out == ("eca",)
 
 
+def plan_seeds(runs, planned):
+    """Return the runs as if so many seeds had been planned, by the name of the mechanism."""
+    return [replace(run, result=replace(run.result, planned_seeds=planned[run.result.attn])) for run in runs]
+
+
+def test_what_lacks_planned_seeds_is_not_judged():
+    """As in the comparison of one task: a plan is judged when it is finished, in every task, and not at each look."""
+    tasks = [run for name in "ab" for run in runs_of_task(name, {"eca": 0.02, "se": 0.01})]
+    finished_plan = {"none": 3, "eca": 3, "se": 3}
+    assert compare_over_tasks(plan_seeds(tasks, finished_plan), ["dataset"]).left_out == ()
+    found = compare_over_tasks(plan_seeds(tasks, finished_plan | {"eca": 5}), ["dataset"])
+    assert (found.left_out, found.unfinished, found.ranked) == (("eca",), ("eca",), 2)
+    assert "planned seeds are not finished: eca" in render_task_comparison(found)
+    assert "a seed failed: eca" not in render_task_comparison(found)
+    with pytest.raises(UserError, match="no verdict yet: planned seeds are not finished: eca, se"):
+        compare_over_tasks(plan_seeds(tasks, {"none": 5, "eca": 5, "se": 5}), ["dataset"])
+    fewer_plain_runs = [run for run in tasks if (run.dataset, run.result.attn, run.recipe.seed) != ("b", "none", 2)]
+    with pytest.raises(UserError, match="no verdict yet"):
+        compare_over_tasks(plan_seeds(fewer_plain_runs, finished_plan), ["dataset"])
+
+
 def test_folds_of_a_seed_are_one_run():
     """Three folds of two seeds are two runs of each task: their training images overlap, and no seed is new."""
     gains = (0.04, 0.01, -0.02)

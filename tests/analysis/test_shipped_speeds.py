@@ -1,11 +1,14 @@
 """The speeds that attncli brings: what a record holds, how new ones replace old ones, and how they are shown."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from attncli.analysis import shipped_counts
+from attncli.analysis.shipped_counts import PACKAGE
 from attncli.analysis.shipped_speeds import SpeedRecord, make_speed_records, replace_speed_records
 from attncli.records import Speed
 from attncli.report.speeds import render_speeds
@@ -27,9 +30,9 @@ def speed(**values: Any) -> Speed:
     return Speed(**{**figures, **values})
 
 
-def records(attn: str = "se", code: str = "c0de", **values: Any) -> list[SpeedRecord]:
+def records(attn: str = "se", code: str = "c0de", imported: str = "", **values: Any) -> list[SpeedRecord]:
     """Both records of such a speed."""
-    return make_speed_records(NETWORK, attn, speed(**values), MACHINE, code)
+    return make_speed_records(NETWORK, attn, speed(**values), MACHINE, code, imported)
 
 
 def test_each_phase_is_a_record() -> None:
@@ -48,6 +51,39 @@ def test_a_speed_without_its_circumstances_is_refused(values: dict[str, Any]) ->
     """One process says nothing of the next."""
     with pytest.raises(ValueError, match="several processes"):
         records(**values)
+
+
+def test_a_speed_is_of_the_code_that_was_timed() -> None:
+    """The mechanism's own, and what it imports; a record that does not say the second is judged by the first."""
+    [train, _] = records(code="own", imported="shared")
+    assert train.is_of_code("own", "shared")
+    assert not train.is_of_code("own", "changed")
+    assert not train.is_of_code("changed", "shared")
+    [older, _] = records(code="own")
+    assert older.is_of_code("own", "shared")
+    assert not older.is_of_code("changed", "shared")
+
+
+def test_imported_code_is_what_a_mechanism_imports(tmp_path: Path) -> None:
+    """A change in a shared module is one for all that import it, also by another module; a comment is none."""
+    names = ("halo", "dyconv", "psa", "eca")
+
+    def hash_changed(change: str, file_name: str) -> dict[str, str]:
+        package = tmp_path / file_name / str(len(change)) / "attncli"
+        shutil.copytree(PACKAGE / "attention", package / "attention", ignore=shutil.ignore_patterns("__pycache__"))
+        file = package / "attention" / file_name
+        file.write_text(f"{file.read_text()}\n{change}\n")
+        return {name: shipped_counts.hash_imported_code(name, package) for name in names}
+
+    known = {name: shipped_counts.hash_imported_code(name) for name in names}
+    assert hash_changed("# a comment", "relative_attention.py") == known
+    for file_name, importers in (
+        ("relative_attention.py", {"halo"}),
+        ("branch/condconv.py", {"dyconv"}),
+        ("ops.py", {"halo", "dyconv", "eca"}),
+    ):
+        changed = hash_changed("MORE = 1", file_name)
+        assert {name for name in names if changed[name] != known[name]} == importers
 
 
 def test_a_new_speed_replaces_that_of_the_same_conditions() -> None:
@@ -70,7 +106,7 @@ def test_the_table_has_one_part_per_conditions_and_marks() -> None:
     """The fastest is first; busy machines and changed code are marked."""
     today, earlier = records("se", threads=2), [replace(r, mechanism_code="earlier") for r in records("se")]
     shown = [*earlier, *records("eca", train_ratio=0.8, cores_used_by_others=1.2), *today]
-    text = render_speeds(shown, {"earlier"}, 80)
+    text = render_speeds(shown, {("earlier", "")}, 80)
     assert text.count("95 % interval") == 4
     first = text[: text.index("2 threads")]
     assert [row.split()[0] for row in first.splitlines() if " to " in row and "0." in row] == ["eca+", "se~"]

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from attncli.analysis import looks, stats
+from attncli.analysis.folds import FoldDesign
 from attncli.analysis.simultaneous import (
     CAUTION,
     CAUTIOUS_FROM,
@@ -12,7 +13,7 @@ from attncli.analysis.simultaneous import (
     compute_statistics,
     compute_togetherness,
 )  # fmt: skip
-from tests.analysis import audit
+from tests.analysis import audit, fold_audit
 
 TIMES = 300
 ERROR = 3 * np.sqrt(0.05 * 0.95 / TIMES)  # three standard errors of a simulated 5 %
@@ -200,6 +201,15 @@ def test_the_range_of_needed_seeds_is_of_plausible_spreads(seeds, variants):
     """Its 80 % interval holds the true spread in about 80 % of cases; it was 57 and 35 % with all variants' freedom."""
     share = audit.measure_spread_coverage(0.4, seeds, variants, times=60)
     assert 0.7 <= share <= 0.9
+
+
+@pytest.mark.parametrize("is_cut_by_seed", [False, True])
+def test_intervals_over_folds_and_seeds_hold_the_truth(is_cut_by_seed):
+    """If training images make a fifth of the variance; without a correction for shared ones they do not."""
+    shares, design = fold_audit.SHARES["a fifth training images"], FoldDesign(5, is_cut_by_seed)
+    times = 150
+    assert fold_audit.count_missed_tables(shares, design, 3, 5, times) <= 0.05 + 3 * np.sqrt(0.0475 / times)
+    assert fold_audit.count_missed_tables(shares, design, 3, 5, times, overlap=0.0) > 0.15
 
 
 @pytest.mark.slow

@@ -37,6 +37,14 @@ LINES = {
     "unknown option of a command": ("run --sede 3", "unknown option: --sede", "--seed"),
     "unknown command": ("runn", "unknown command: 'runn'", "did you mean 'run'?"),
     "command of another program": ("train --attn eca", "unknown command: 'train'", "did you mean 'run'?"),
+    "mechanism in place of a command": ("se", "unknown command: 'se'", "a mechanism: `attncli run --attn se` trains"),
+    "beginning of a mechanism in place of a command": (
+        "squeeze", "unknown command: 'squeeze'", "did you mean 'se'? A mechanism follows --attn: `attncli run --attn",
+    ),
+    "backbone in place of a command": ("resnet20", "unknown command", "a backbone: `attncli run --backbone resnet20`"),
+    "dataset in place of a command": ("cifar10", "unknown command", "a dataset: `attncli run --dataset cifar10`"),
+    "recipe in place of a command": ("cifar-fast", "unknown command", "a recipe: `attncli run cifar-fast`"),
+    "sweep in place of a command": ("eca-kernel", "unknown command", "a sweep: `attncli sweep eca-kernel`"),
     "list of another program": ("list", "unknown command: 'list'", "did you mean 'ls'?"),
     "plan of another program": ("run --dry-run", "unknown option: --dry-run", "`attncli check`"),
     "options in brackets": ("run --attn cbam(reduction=8)", "'cbam(reduction=8)'", "--set model.options.KEY=VALUE"),
@@ -54,6 +62,36 @@ LINES = {
     "no margin": ("compare --margin nan", "'--margin': nan is not a finite number", "compare --help"),
     "endless minutes": ("bench eval --minutes inf", "'--minutes': inf is not a finite number", "--help"),
     "unknown site": ("run --attn eca --set model.site=gait", "model.site: unknown site: 'gait'", "'gate'?"),
+    "two datasets of an evaluation": (
+        "eval x --dataset cifar10 --set data.name=digits", "--set data.name=digits: data.name is cifar10 already",
+        "leave out one",
+    ),
+    "two mechanisms of a run": ("check --attn se --set model.attn=eca", "model.attn is se already", "leave out one"),
+    "two mechanisms of a measurement": (
+        "measure --attn se,eca --set model.attn=se", "model.attn is se,eca already", "leave out one",
+    ),
+    "two sizes of a batch": (
+        "measure --attn se --batch-size 4 --set measure.batch_size=8", "measure.batch_size is 4 already", "leave out",
+    ),
+    "two datasets to show": ("data show digits --set data.name=mnist", "data.name is digits already", "leave out one"),
+    "two mechanisms of a sweep": (
+        "sweep --attn se --set model.attn=eca --dry-run", "model.attn is se already", "leave out one",
+    ),
+    "two lengths of a sweep": (
+        "sweep --attn se --epochs 2 --set train.epochs=3 --dry-run", "train.epochs is 2 already", "leave out one",
+    ),
+    "two choices of seeds": (
+        "sweep --attn se --seeds 3 --set seed=7 --dry-run", "seed is 0 to 2 already", "leave out one",
+    ),
+    "two lengths for a claim": (
+        "claims run simam-acc-cifar --epochs 2 --set train.epochs=3 --dry-run", "train.epochs is 2 already", "leave",
+    ),
+    "another mechanism than the claim's": (
+        "claims run simam-acc-cifar --set model.attn=eca --dry-run", "the claim says which networks", "attncli sweep",
+    ),
+    "a section that replaces an option": (
+        "check --backbone resnet20 --set model={attn:se}", "model.backbone is resnet20 already", "leave out one",
+    ),
     "unknown kind of list": ("ls recipies", "unknown list: 'recipies'", "did you mean 'recipes'?"),
     "unknown format": ("compare --format xml", "'xml' is not one of", "compare --help"),
     "misspelt format": ("compare --format latx", "'latx' is not one of", "did you mean 'latex'?"),

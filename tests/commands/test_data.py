@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
-from attncli import data
+from attncli import data, validation
+from attncli.data.loader import BatchLayout, iterate_train_batches
+from attncli.data.preview import draw_preview
 from tests.commands.line import line, refused
 from tests.data.image_fixtures import folder, picture
 
@@ -87,6 +90,33 @@ def test_show_draws_a_sheet(tmp_path: Path, varied: tuple[str, ...]) -> None:
     with Image.open("folder.png") as drawn:
         assert drawn.format == "PNG"
         assert len(drawn.convert("RGB").getcolors(1 << 24) or []) > 500  # noise, and not an empty sheet
+
+
+def test_a_sheet_shows_what_the_training_sees(tmp_path: Path) -> None:
+    """However many images it has: crops, flips and mixtures are drawn for a batch of the training as a whole."""
+    recipe = validation.read(
+        values={"seed": 3, "train.batch_size": 16, "data.mixup": 0.5, "data.flip": True, "train.sampling": "balanced"}
+    )
+    dataset = data.load(recipe.resolve_data(), cache=tmp_path)
+    layout = BatchLayout(batch_size=16, device=torch.device("cpu"), channels_last=False)
+    batches = iterate_train_batches(dataset.train, dataset, layout, seed=3, epoch=1, balanced=True)
+    trained = torch.cat([next(batches)[0] for _ in range(2)])
+    mean, std = (torch.tensor(values)[:, None, None] for values in (dataset.mean, dataset.std))
+    for count in (5, 20):
+        shown = draw_preview(dataset, count, recipe, epoch=1)
+        seen = torch.stack([torch.from_numpy(sample.image).permute(2, 0, 1) for sample in shown]) / 255
+        torch.testing.assert_close(seen, trained[:count] * std + mean, atol=0.6 / 255, rtol=0)
+        assert len(shown) == count
+
+
+def test_a_sheet_has_one_seed() -> None:
+    """That of the recipe, unless `--seed` says another; two are refused."""
+    refused(line("data", "show", "digits", "--seed", "1", "--set", "seed=2"), "seed is 1 already")
+    sheets = []
+    for number, words in enumerate((("--seed", "2"), ("--set", "seed=2"), ())):
+        assert line("data", "show", "digits", "--images", "2", "--out", f"{number}.png", *words).code == 0
+        sheets.append(Path(f"{number}.png").read_bytes())
+    assert sheets[0] == sheets[1] != sheets[2]
 
 
 def test_show_of_a_recipe_and_of_clips(tmp_path: Path) -> None:

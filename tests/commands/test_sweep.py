@@ -57,6 +57,29 @@ def test_axes_from_the_command_line(file: Path, words: list[str], seeds: set[int
     assert {run["backbone"] for run in told} == backbones
 
 
+def test_one_value_said_twice_is_no_conflict() -> None:
+    """An option and `--set` that agree are followed, also a list of one."""
+    words = ("--attn", "se", "--set", "model.attn=se", "--epochs", "2", "--set", "train.epochs=2", "--seeds", "1")
+    told = line("sweep", "--dry-run", "--json", *words, "--set", "seed=0").json()
+    assert {run["seed"] for run in told} == {0}
+    assert {run["attn"] for run in told} == {"none", "se"}
+
+
+def test_of_several_settings_of_a_key_the_last_wins() -> None:
+    """So a command can add to the words that a variable of the shell has."""
+    words = ("--attn", "se", "--set", "data.fraction=0.5", "--set", "data.fraction=0.2")
+    (digest,) = {line("check", *words, *more, "--json").json()["digest"] for more in ((), ("--set", "seed=0"))}
+    assert line("check", *words[:2], *words[4:], "--json").json()["digest"] == digest
+    assert line("check", *words[:4], "--json").json()["digest"] != digest
+
+
+def test_one_seed_of_a_claim() -> None:
+    """`--set seed=4` is followed where `--seeds` is not typed."""
+    words = ("simam-acc-cifar", "--fast", "--dry-run", "--json")
+    assert {run["seed"] for run in line("claims", "run", *words, "--set", "seed=4").json()} == {4}
+    assert {run["seed"] for run in line("claims", "run", *words).json()} == {0, 1, 2}
+
+
 def test_weights_of_a_run_are_named_by_the_run(file: Path) -> None:
     """`sweep` and `check` take the name of a run for model.pretrained, as `run` does."""
     recipe = run(Path("runs"), attn="none", seed=0, top1=0.9)

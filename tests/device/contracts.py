@@ -34,6 +34,10 @@ def _has_counts_of_another_type(call: dict[str, Any]) -> bool:
     return call["counts"].dtype != typed.dtype
 
 
+def _may_keep_what_was_in_memory(call: dict[str, Any]) -> bool:
+    return call["is_first_step"] and call.get("found_inf") is not None  # a default is not among the arguments
+
+
 RULES = (
     Rule(
         "aten::native_batch_norm_backward",
@@ -58,6 +62,12 @@ RULES = (
         "the counts must have the type of the running statistics, or without them that of the first argument",
         "ATen/native/cuda/Normalization.cu: batch_norm_gather_stats_with_counts_cuda (counts packed as scalar_t)",
         _has_counts_of_another_type,
+    ),
+    Rule(
+        "aten::_fused_sgd_",
+        "the momentum of a first step that may be skipped must be there before: it is not written then",
+        "ATen/native/cuda/FusedSgdKernel.cu: FusedSgdMathFunctor (returns if found_inf is 1)",
+        _may_keep_what_was_in_memory,
     ),
     Rule(
         "aten::index_add_",

@@ -38,6 +38,7 @@ Ledgers = dict[str, dict[str, dict[str, int]]]
 VARIANTS: dict[str, dict[str, Any]] = {
     "fp32": {"train.precision": "fp32"},
     "fp16": {"train.precision": "fp16", "train.clip_norm": 1.0, "train.ema": 0.99},
+    "fp16 at first": {"train.precision": "fp16"},
     "adamw": {"train.optimizer": "adamw", "train.label_smoothing": 0.1},
     "contiguous": {"train.channels_last": False},
     "mixing": {"data.mixup": 0.2, "data.cutmix": 1.0},
@@ -156,7 +157,7 @@ def record_all(backward: bool) -> dict[str, Ledgers]:
     records = {name: record(make_recipe(name), backward=backward) for name in names}
     for name, keys in VARIANTS.items():
         recipe = make_recipe(**keys)
-        earlier_steps = step_graph.WARMUP_STEPS if recipe.train.graph else 1
+        earlier_steps = step_graph.WARMUP_STEPS if recipe.train.graph else int("at first" not in name)
         records[name] = record(recipe, earlier_steps=earlier_steps, backward=backward)
     if backward:
         records["one of four"] = record_one_of_four(make_recipe(), backward)

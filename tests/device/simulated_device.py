@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from tests.device import contracts
+from tests.device.simulated_process import SimulatedProcess
 
 # Operations that start no kernel: new memory, and other views of the same memory whose schema does not say so.
 WITHOUT_KERNEL = {
@@ -193,23 +194,6 @@ def _is_mask_index(name: str, args: Any) -> bool:
 def _fake_number(t: Tensor) -> Tensor:
     """Return a number of the CPU as one that the fake mode takes beside tensors of the device."""
     return t if isinstance(t, FakeTensor) else torch.empty((), dtype=t.dtype)
-
-
-class SimulatedProcess:
-    """What training asks of an Accelerator, on the simulated device: one process, or one of several."""
-
-    is_main_process = True
-
-    def __init__(self, kind: str, world: int = 1, rank: int = 0) -> None:
-        self.device = torch.device(kind, 0)
-        self.num_processes, self.process_index = world, rank
-
-    def reduce(self, values: Tensor, reduction: str = "sum") -> Tensor:
-        """Return a copy, as for one process."""
-        return values.clone()
-
-    def wait_for_everyone(self) -> None:
-        """Return at once."""
 
 
 def require_device_guard() -> None:

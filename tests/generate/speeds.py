@@ -2,7 +2,9 @@
 
 NAME is a mechanism; without one, all that the file has counts of are timed. They are timed in small groups, and the
 file is written after each, so that a measurement that was stopped goes on with what is missing. What this machine has
-measured of today's code is not measured again. OMP_NUM_THREADS sets the number of threads.
+measured of today's code is not measured again: the mechanism's own file, and the modules of `attncli.attention` that it
+imports. Records until 30 November 2026 do not say what was imported and count as today's; to measure them again, delete
+them from the file. OMP_NUM_THREADS sets the number of threads.
 """
 
 import argparse
@@ -13,7 +15,7 @@ from typing import Any
 
 from attncli import validation
 from attncli.analysis import shipped_counts
-from attncli.analysis.shipped_counts import USUAL_IMAGES, hash_mechanism_code, name_network
+from attncli.analysis.shipped_counts import USUAL_IMAGES, hash_imported_code, hash_mechanism_code, name_network
 from attncli.analysis.shipped_speeds import (
     COMPARED_MACHINE_FACTS,
     SpeedRecord,
@@ -63,7 +65,8 @@ def add_speeds(network: str, rows: Sequence[Overhead]) -> None:
         if row.speed is None:
             print(f"{row.attn}: {row.problem}", file=sys.stderr)
         else:
-            records += make_speed_records(network, row.attn, row.speed, machine, hash_mechanism_code(row.attn))
+            code = hash_mechanism_code(row.attn), hash_imported_code(row.attn)
+            records += make_speed_records(network, row.attn, row.speed, machine, *code)
     tree = json.loads(shipped_counts.locate_file().read_text(encoding="utf-8"))
     old = [SpeedRecord(**record) for record in tree["speeds"]]
     write_tree({**tree, "speeds": [vars(record) for record in replace_speed_records(old, records)]})
@@ -81,7 +84,7 @@ def _is_measured(attn: str, network: str, machine: dict[str, Any]) -> bool:
     return overheads is not None and any(
         (record.attn, record.network, record.threads) == (attn, network, machine["threads"])
         and all(machine.get(name) == record.machine.get(name) for name in COMPARED_MACHINE_FACTS)
-        and record.mechanism_code == hash_mechanism_code(attn)
+        and record.is_of_code(hash_mechanism_code(attn), hash_imported_code(attn))
         and record.is_quiet
         for record in overheads.speeds
     )

@@ -52,6 +52,18 @@ def test_coverage() -> None:
     assert held / 1500 > 0.95 - 0.02
 
 
+def test_speeds_of_unequal_batches_are_not_combined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one process had to halve its batch, the row says so, with the counts and without a speed."""
+    speeds = (replace(SPEED, batch_size=16), replace(SPEED, batch_size=8), replace(SPEED, batch_size=16))
+    answers = iter([[{"speed": vars(speed), "problem": ""}] for speed in speeds])
+    monkeypatch.setattr(processes, "_ask_process", lambda _: next(answers))
+    recipe = validation.read(values={"model.backbone": "resnet20", "model.attn": "eca"})
+    [row] = processes.measure_in_processes([recipe], InputSpec(10, (32, 32)), 3)
+    assert row.cost is not None
+    assert (row.speed, row.hint) == (None, "time all with as many: --batch-size 8")
+    assert "timed 8 images a step and others 16" in row.problem
+
+
 def test_records_are_combined(monkeypatch: pytest.MonkeyPatch) -> None:
     """The speeds of each process's answer become one record; a process that ends early is an error with its reason."""
     slower = replace(

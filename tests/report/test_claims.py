@@ -2,6 +2,7 @@
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from attncli.report import claims as report
 from attncli.report import table
 from attncli.runs import RunStore, read_finished_runs
 from tests.claims.case import claims_file, pairs
+from tests.commands.line import line
 
 CHECKS = (
     "top1(resnet20 + eca) > top1(resnet20)",
@@ -69,6 +71,21 @@ def test_details_have_the_evidence(verdicts):
     for words in ("on another dataset: digits", "(claimed on cifar10)", "seeds 0, 1, 2, 3", "id-eca-0", "two-sided"):
         assert words in " ".join(text.split())
     assert all(digest in text for digest in verdicts[0].parts[0].digests)
+
+
+def test_the_number_of_claims_behind_a_p_value_is_told(tmp_path, monkeypatch):
+    """A file of one claim is corrected for that one alone, also if others were looked at before."""
+    monkeypatch.chdir(tmp_path)
+    pairs(Path("runs"), "eca", (0.71, 0.72, 0.70), (0.70, 0.71, 0.705), data__name="cifar10")
+    checks = ("top1(resnet20 + eca) > top1(resnet20)", "top1(resnet20 + eca) < top1(resnet20)")
+    counted = {}
+    for count in (1, 2):
+        file = claims_file(tmp_path, *checks[:count], name=str(count), on="cifar10")
+        counted[count] = line("claims", "--file", str(file)).out
+        assert {claim["family"] for claim in line("claims", "--file", str(file), "--json").json()} == {count}
+        assert f"corrected for {count} claim" in line("claims", "c0", "--file", str(file)).out
+    assert "p values corrected for 1 claim" in " ".join(counted[1].split())
+    assert "p values corrected for 2 claims" in " ".join(counted[2].split())
 
 
 def test_csv_has_a_row_a_claim(verdicts):

@@ -8,7 +8,7 @@ import pytest
 
 from attncli.analysis import stats
 from attncli.analysis.compare import compare_variants
-from attncli.report import comparison
+from attncli.report import comparison, comparison_cells
 from tests.analysis.case import BASELINE, finished, finished_pairs
 
 COSTS = {"params": 1.102 * BASELINE, "macs": 1.0000016 * BASELINE, "train_ratio": 0.934}
@@ -125,20 +125,20 @@ def test_markdown_and_json_hold_all_rows():
 
 def test_small_ps_and_overheads():
     """A p is never shown as zero, an overhead that is there never as none."""
-    assert comparison.format_p_value(1e-9) == "<.001"
-    assert comparison.format_p_value(0.04) == ".040"
-    assert comparison.format_p_value(1.0) == "1"
-    assert comparison.format_overhead(0.0) == "0"
-    assert comparison.format_overhead(0.0014) == "+0.001"
-    assert comparison.format_overhead(-12.34) == "-12.3"
-    assert comparison.format_overhead(-0.0003) == "-0.0003"
+    assert comparison_cells.format_p_value(1e-9) == "<.001"
+    assert comparison_cells.format_p_value(0.04) == ".040"
+    assert comparison_cells.format_p_value(1.0) == "1"
+    assert comparison_cells.format_overhead(0.0) == "0"
+    assert comparison_cells.format_overhead(0.0014) == "+0.001"
+    assert comparison_cells.format_overhead(-12.34) == "-12.3"
+    assert comparison_cells.format_overhead(-0.0003) == "-0.0003"
 
 
 def test_a_p_stands_on_its_side_of_the_level():
     """Rounding never moves a p value across the level that decides."""
-    assert [comparison.format_p_value(p) for p in (0.0496, 0.0504, 0.9996)] == [".0496", ".050", "1"]
-    assert comparison.format_p_value(0.01345, level=0.0134) == ".0135"
-    late = [comparison.format_p_value(p, level=0.0004) for p in (0.0003, 0.00042, 0.0009)]
+    assert [comparison_cells.format_p_value(p) for p in (0.0496, 0.0504, 0.9996)] == [".0496", ".050", "1"]
+    assert comparison_cells.format_p_value(0.01345, level=0.0134) == ".0135"
+    late = [comparison_cells.format_p_value(p, level=0.0004) for p in (0.0003, 0.00042, 0.0009)]
     assert late == ["<.001", ".0004", ".001"]  # only the first one decides
 
 
@@ -146,7 +146,7 @@ def test_an_accuracy_ends_at_one_hundred():
     """An interval that would leave 0 to 100 % is cut there, and both ends are shown."""
     plain = compare_variants([finished("none", 0, 0.99), finished("none", 1, 0.93)])[0]
     assert plain.accuracy.high == 1.0
-    assert comparison.format_top1(plain).endswith("to 100.0)")
+    assert comparison_cells.format_top1(plain).endswith("to 100.0)")
 
 
 def test_ratios_that_the_host_limits_are_marked():

@@ -1,8 +1,16 @@
 """A plot is drawn again only if it would show something else."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from attncli import track
+from attncli.analysis.compare import compare_variants
+from attncli.commands._comparison_plots import draw_plots
 from attncli.report.drawn_plots import is_plot_current, make_plot_key, remember_plot
+from attncli.track import RunStore
+from tests.analysis.case import finished
 
 
 def test_a_plot_is_current_until_its_figures_change(tmp_path: Path) -> None:
@@ -18,6 +26,28 @@ def test_a_plot_is_current_until_its_figures_change(tmp_path: Path) -> None:
     assert not any(is_plot_current(plot, other) for other in others)
     plot.unlink()
     assert not is_plot_current(plot, key)
+
+
+def test_a_plot_is_added_to_the_experiments_of_its_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where two runs that MLflow does not have are of one recipe: their digests are the same."""
+    runs = [
+        replace(finished(attn, seed, 0.8 + 0.01 * seed, run_id=""), experiment=f"{attn}-{seed}")
+        for attn in ("none", "eca")
+        for seed in (0, 1)
+    ]
+    twins = [replace(run, experiment=f"twin-{run.experiment}") for run in runs]
+    rows = compare_variants(runs)
+    attached: list[str] = []
+    monkeypatch.setattr(track, "attach_to_experiment", lambda files, experiment, **_: attached.append(experiment))
+    monkeypatch.setattr("attncli.report.cost_figures.draw_pareto", lambda rows, file, cost: file.write_bytes(b"png"))
+    twin_rows = [replace(row, runs=tuple(run for run in twins if run.result.attn == row.attn)) for row in rows]
+    for shown_rows in (rows, twin_rows):
+        draw_plots(shown_rows, "params", RunStore(tmp_path, None), (), "png", is_tracked=True)
+    expected = ["eca-0", "eca-1", "none-0", "none-1"]
+    assert attached == [*expected, *(f"twin-{name}" for name in expected)]
+    attached.clear()
+    draw_plots(rows, "params", RunStore(tmp_path, None), (), "svg", is_tracked=False)
+    assert attached == []
 
 
 def test_a_damaged_memory_is_none(tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
 """Whether torch can use the GPUs of a machine, by the words of its driver; and the names of devices."""
 
+import ctypes
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -17,13 +21,14 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
     def pretend(
         names: tuple[str, ...] = ("NVIDIA A100",), driver: str = "580.65", caps: tuple[str, ...] = ("8.0",),
-        cuda: str = "13.0",
+        cuda: str = "13.0", library: int = 12,
     ) -> None:  # fmt: skip
         numbers = tuple(map(str, range(len(names))))
         columns = {"driver_version": (driver,) * len(names), "compute_cap": caps, "name": names, "index": numbers}
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         monkeypatch.setattr(hardware, "list_gpu_names", lambda: names)
         monkeypatch.setattr(hardware, "query_gpus", columns.__getitem__)
+        monkeypatch.setattr(hardware, "read_driver_cuda_release", lambda: library)
         monkeypatch.setattr(gpu_support, "read_torch_build", lambda: TorchBuild("2.14.1", cuda, ""))
         find_gpu_obstacle.cache_clear()
 
@@ -35,7 +40,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     ("told", "words"),
     [
         ({"driver": "570.86.15"}, ("driver 570.86.15", "CUDA 13.0", "580")),
-        ({"driver": "515.1", "cuda": "12.4"}, ("driver 515.1", "CUDA 12.4", "525")),
+        ({"driver": "515.1", "cuda": "12.4", "library": 11}, ("driver 515.1", "CUDA 12.4", "525")),
         ({"names": ("Tesla V100",), "caps": ("7.0",)}, ("capability 7.0", "7.5", "cu126")),
         ({"cuda": ""}, ("without CUDA", "torch 2.14.1", "cu126")),
     ],
@@ -79,6 +84,7 @@ def test_variable_that_names_no_gpu(
         {},
         {"names": ()},
         {"driver": "525.60", "cuda": "12.4"},
+        {"driver": "570.86.15", "library": 13},  # with NVIDIA's compatibility package
         {"driver": "[N/A]"},
         {"names": ("V100", "H100"), "caps": ("7.0", "9.0")},
         {"driver": "700.1", "cuda": "14.0"},
@@ -88,6 +94,20 @@ def test_nothing_is_said_of_gpus_that_work(machine: Machine, told: dict[str, obj
     """Nor of a machine without GPUs, of words that are not understood, or if one of several cards will do."""
     machine(**told)
     assert find_gpu_obstacle() is None
+
+
+def test_release_that_the_drivers_library_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for its number, 13020 for CUDA 13.2; one that fails, or is not there, runs none."""
+    for answer, status, release in ((13020, 0, 13), (12080, 0, 12), (13000, 3, 0)):
+
+        def tell(place: Any, answer: int = answer, status: int = status) -> int:
+            place._obj.value = answer
+            return status
+
+        monkeypatch.setattr(ctypes, "CDLL", lambda name, tell=tell: SimpleNamespace(cuDriverGetVersion=tell))
+        assert hardware.read_driver_cuda_release.__wrapped__() == release
+    monkeypatch.setattr(ctypes, "CDLL", mock.Mock(side_effect=OSError("libcuda.so.1: cannot open")))
+    assert hardware.read_driver_cuda_release.__wrapped__() == 0
 
 
 def test_build_of_torch_is_read_without_loading_it() -> None:

@@ -405,6 +405,17 @@ def test_rows(tracker, runs):
     assert [r["seed"] for r in list_run_rows(RunStore(runs), status="FINISHED", attn="none")] == [20]
 
 
+@pytest.mark.parametrize("name", ["Ann's", 'the "small" ones', 'Ann\'s "small" ones'])
+def test_rows_are_found_by_a_text_with_quotation_marks(tracker, client, runs, name):
+    """Also one with both kinds, which no condition of MLflow can hold."""
+    of = recipe(seed=30, experiment="quotes")
+    begun = tracker.start_run(of, FACTS, folder=folder(runs, of))
+    begun.end_run("FINISHED")
+    client.set_tag(begun.run_id, "label", name)
+    assert [row["run_id"] for row in list_run_rows(RunStore(runs, tracker.uri), label=name)] == [begun.run_id]
+    assert list_run_rows(RunStore(runs, tracker.uri), label=f"{name}!") == []
+
+
 def test_rows_come_page_after_page(tracker, runs, monkeypatch):
     """More runs than a page holds are all found, each once."""
     whole = [r["run_id"] for r in list_run_rows(RunStore(runs))]

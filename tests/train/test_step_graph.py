@@ -7,7 +7,9 @@ from unittest import mock
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
+from torchvision.ops import DeformConv2d
 
 from attncli import attention
 from attncli.backbones.surgery import mark_mechanism
@@ -150,6 +152,19 @@ def test_streams_of_mechanisms_are_not_captured(graph: Any) -> None:
         assert describe_usual_steps(asked, plain, GPU, "bf16", 1) == ""
         steps = agree_on_steps((asked, asked), (host, plain), GPU, "bf16")
         assert [step_recipe.train.graph for step_recipe in steps] == [False, False]
+
+
+@pytest.mark.parametrize("make", [lambda: DeformConv2d(8, 8, 3), lambda: attention.load("dcn").Attention(8, 8)])
+def test_kernels_on_another_stream_are_not_captured(
+    make: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until torchvision 0.29 a deformable convolution runs on the default stream, and no replay would repeat it."""
+    host = nn.Sequential(nn.Conv2d(8, 8, 1), make())
+    for version, words in (("0.28.1+cu126", "0.28.1"), ("0.29.1+cu130", ""), ("1.0.0", "")):
+        monkeypatch.setattr(torchvision, "__version__", version)
+        assert words in find_graph_obstacle(recipe(graph=True), GPU, "bf16", 1, host)
+        assert bool(find_graph_obstacle(recipe(graph=True), GPU, "bf16", 1, host)) == bool(words)
+        assert find_graph_obstacle(recipe(graph=True), GPU, "bf16", 1, net()) == ""
 
 
 def test_refusal_comes_before_the_training() -> None:

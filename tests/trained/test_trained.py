@@ -284,6 +284,24 @@ def test_a_variant_with_a_failed_seed_is_not_judged_elsewhere_either(
     assert "eca: not judged: 1 of 4 seeds failed" in table.out
 
 
+def test_variants_that_are_not_evaluated_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three mechanisms one is picked: its interval is that of one test, whatever the others were."""
+    monkeypatch.chdir(tmp_path)
+    for attn, seed in itertools.product(("none", "eca", "se", "cbam"), range(2)):
+        run(Path("runs"), attn=attn, seed=seed, top1=0.5)
+
+    def evaluate_run(folder: Path, _: EvaluationRequest) -> EvaluatedRun:
+        recipe = recipes.read(folder / "recipe.yaml")
+        right = 500 + 3 * recipe.seed + len(recipe.model.attn)
+        trained = SimpleNamespace(folder=folder, recipe=recipe)
+        return EvaluatedRun(cast(TrainedNetwork, trained), [make_evaluation([True] * right + [False] * (1000 - right))])
+
+    monkeypatch.setattr("attncli.commands.eval._evaluate_run", evaluate_run)
+    names = [f"{attn}-resnet20-s{seed}" for attn, seed in itertools.product(("none", "eca"), range(2))]
+    assert "2 further variants of the same baseline left out" in line("eval", *names, "--split", "val").err
+    assert "left out" not in line("eval", "all", "--split", "val").err
+
+
 def test_a_network_of_another_device_is_evaluated_here() -> None:
     """In fp32 if this device lacks the format of its training, which is said; in its own format if it has it."""
     for precision, expected in (("fp16", "fp32"), ("tf32", "fp32"), ("bf16", "bf16"), ("auto", "auto")):

@@ -1,7 +1,7 @@
 """`attncli claims run`: train the runs that claims about accuracy lack."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ from attncli.commands._claim_options import claim_backbone_option, claim_files_o
 from attncli.commands._completion import complete_claims, complete_datasets, complete_recipes
 from attncli.commands._device_option import device_option
 from attncli.commands._executor_options import ExecutorChoice, jobs_option
+from attncli.commands._key_conflicts import describe_seeds, refuse_key_conflicts
 from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
 from attncli.commands._printed_commands import complete_commands
 from attncli.commands._recipe_options import (
@@ -23,11 +24,14 @@ from attncli.commands._recipe_options import (
 from attncli.commands._run_options import new_store_options
 from attncli.commands._sweep_execution import execute_sweep, exit_unless_complete, print_plan
 from attncli.commands._value_types import SEEDS
+from attncli.errors import UserError
 from attncli.quantities import format_quantity
 from attncli.shortcuts import SHORTCUT_KEYS
 
 if TYPE_CHECKING:
     from attncli.runs import RunStore
+
+DEFAULT_SEEDS = 3
 
 
 @click.command()
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
     help="Recipe to train with  [default: the claim's]",
 )
 @click.option("--fast", is_flag=True, help="A short schedule (cifar-fast, imagenet-fast), for a first look.")
-@click.option("--seeds", type=SEEDS, metavar="N|LIST", default="3", show_default=True, help="How many, or which.")
+@click.option("--seeds", type=SEEDS, metavar="N|LIST", help=f"How many, or which.  [default: {DEFAULT_SEEDS}]")
 @click.option("--dataset", metavar="NAME", shell_complete=complete_datasets, help="Dataset instead of the claim's.")
 @data_root_option
 @claim_backbone_option
@@ -58,7 +62,7 @@ def command(
     ids: tuple[str, ...],
     recipe: Path | None,
     fast: bool,
-    seeds: int | list[int],
+    seeds: int | list[int] | None,
     files: tuple[Path, ...],
     backbone: str | None,
     overrides: tuple[str, ...],
@@ -91,11 +95,13 @@ def command(
 
     known_claims = read_known_claims(files)
     missing_runs.require_backbone(backbone)
+    values = {SHORTCUT_KEYS[name]: value for name, value in shortcuts.items() if value is not None}
+    _check_overrides(overrides, values, seeds)
     trainings = missing_runs.plan_claim_trainings(
         claim_files.select_claims(known_claims, ids),
-        seeds=list(range(seeds)) if isinstance(seeds, int) else seeds,
+        seeds=_list_seeds(seeds),
         path=find_recipe([recipe]) if recipe else None,
-        values={SHORTCUT_KEYS[name]: value for name, value in shortcuts.items() if value is not None},
+        values=values,
         overrides=resolve_run_weights(overrides, runs),
         backbone=backbone,
         fast=fast,
@@ -118,6 +124,23 @@ def command(
         click.echo(f"{format_quantity(len(plan.runs), 'run')} finished. Next: {next_command}")
     exit_unless_complete(failures, stop)
     return None
+
+
+def _list_seeds(seeds: int | list[int] | None) -> list[int]:
+    """Return the seeds of `--seeds`, of which a number says how many."""
+    count_or_list = DEFAULT_SEEDS if seeds is None else seeds
+    return list(range(count_or_list)) if isinstance(count_or_list, int) else count_or_list
+
+
+def _check_overrides(overrides: Iterable[str], values: Mapping[str, Any], seeds: int | list[int] | None) -> None:
+    """Raise UserError if `--set` replaces the networks of the claim, or gives a key another value than an option."""
+    from attncli.recipe import parse_override
+
+    for key, name in map(parse_override, overrides):
+        if key in ("model.attn", "model.backbone"):
+            advice = f"--backbone {name}" if key == "model.backbone" else "`attncli sweep --attn NAMES` trains others"
+            raise UserError(f"--set {key}={name}: the claim says which networks are trained", advice)
+    refuse_key_conflicts({**values, "seed": describe_seeds(seeds)}, overrides)
 
 
 def _format_next_command(ids: Sequence[str], backbone: str | None, files: Sequence[Path], run_store: "RunStore") -> str:

@@ -30,7 +30,7 @@ _DATASET_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     root_option,
     image_size_option,
-    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated."),
+    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key; the last one wins."),
 )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._output import echo_json, json_option
+from attncli.commands._output import echo_json, echo_note, json_option
 from attncli.commands._run_options import (
     folder_is_option,
     read_folder_runs_and_warn,
@@ -41,7 +41,8 @@ def command(
 ) -> None:
     """Write the finished runs to FILE: recipes, results, curves, provenance and predictions, no weights or images.
 
-    Seeds of them that failed are named too. Paths of images and the name of the machine stay behind.
+    Seeds of them that failed are named too. Paths of images and the name of the machine stay behind. If --attn leaves
+    variants of a baseline out, FILE says how many: whoever compares the others tests fewer together than you did.
 
     More in `attncli help trained-networks`.
 
@@ -51,7 +52,8 @@ def command(
       attncli results export mine.results --seeds 0,1,2 --folder-is cifar10
     """
     from attncli.analysis.run_filter import read_run_filter
-    from attncli.result_files import export_results
+    from attncli.analysis.variants import count_left_out_variants
+    from attncli.result_files import describe_left_out, export_results
     from attncli.runs import describe_unfinished_runs, read_failed_runs
 
     run_filter = read_run_filter(dataset=dataset, backbone=backbone, attn=attn)
@@ -68,8 +70,11 @@ def command(
     if not finished_runs and (advice := describe_unfinished_runs(runs)):
         raise UserError("no finished runs to export", advice)
     failures = read_failed_runs(runs, warn_of_unreadable_runs)
-    count = export_results(chosen, file, failures=failures, folder_is=folder_is)
+    left_out = count_left_out_variants(chosen, finished_runs)
+    count = export_results(chosen, file, failures=failures, folder_is=folder_is, left_out=left_out)
     size = file.stat().st_size
+    if left_out:
+        echo_note(f"note: {describe_left_out(left_out)}, and readers of the file are told")
     if as_json:
-        return echo_json({"file": str(file), "runs": count, "bytes": size})
+        return echo_json({"file": str(file), "runs": count, "bytes": size, "left_out": left_out})
     return click.echo(f"{file}: {format_quantity(count, 'run')}, {size:,} bytes")

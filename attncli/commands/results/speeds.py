@@ -25,7 +25,12 @@ def command(backbone: str | None, as_json: bool) -> None:
       attncli results speeds
       attncli results speeds --backbone resnet20 --json
     """
-    from attncli.analysis.shipped_counts import USUAL_IMAGES, hash_mechanism_code, read_shipped_overheads
+    from attncli.analysis.shipped_counts import (
+        USUAL_IMAGES,
+        hash_imported_code,
+        hash_mechanism_code,
+        read_shipped_overheads,
+    )
     from attncli.report.speeds import render_speeds
 
     if backbone is not None and backbone not in USUAL_IMAGES:
@@ -42,8 +47,11 @@ def command(backbone: str | None, as_json: bool) -> None:
         raise _make_no_speeds_error(
             backbone, sorted({r.network.split()[0] for r in overheads.speeds} if overheads else ())
         )
-    hashes = {(record.attn, record.mechanism_code) for record in records}
-    changed = {code for attn, code in hashes if code != hash_mechanism_code(attn)}
+    changed = {
+        record.code
+        for record in records
+        if not record.is_of_code(hash_mechanism_code(record.attn), hash_imported_code(record.attn))
+    }
     click.echo(render_speeds(records, changed, find_terminal_width()))
     return None
 
