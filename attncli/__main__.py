@@ -58,6 +58,12 @@ def run_command() -> int:
         if not report_to_launcher(make_interrupt_error()):
             print_lines("interrupted")
         return 130
+    except SystemExit as end:
+        from attncli.system.user_exit import make_exit_error
+
+        if (exit_error := make_exit_error(end)) is None:
+            raise
+        return report_error(exit_error)
     except BrokenPipeError:
         sys.stderr.close()  # nobody reads any more, as with `| head`
         return 0

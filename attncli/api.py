@@ -219,7 +219,8 @@ def read_recipe(
 
     Args:
         name: A name of `attncli recipe ls`, the path of a YAML file, or None for the defaults.
-        overrides: Settings such as "train.lr=0.05", or {"train.lr": 0.05}.
+        overrides: Settings such as "train.lr=0.05", or {"train.lr": 0.05}. Later ones win, texts win over mappings, and
+            both win over shortcuts.
         runs: The folder in which a run is looked up that `pretrained` names.
         shortcuts: attn, backbone, dataset, data_root, image_size, epochs, seed, pretrained.
 

@@ -1,14 +1,19 @@
 """The end of the process: everything that is registered for it happens, the exit code is told, and it is quick."""
 
 import io
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from attncli.__main__ import print_error, run_command
 from attncli.commands import cli
+from attncli.commands._sweep_execution import exit_unless_complete
 from attncli.errors import UserError
+from attncli.system.signals import StopRequest
+from attncli.system.user_exit import make_exit_error
 
 LEAVE = """
 import atexit, sys, threading
@@ -93,3 +98,35 @@ def test_a_place_that_cannot_be_written_is_no_bug(
         assert said.startswith("Error: ")
         assert str(failure.strerror) in said.splitlines()[0]
         assert said.splitlines()[1].startswith("  hint: ")
+
+
+@pytest.mark.parametrize(
+    ("last_line", "word"),
+    [
+        ("exit()", "exit()"),
+        ("sys.exit(0)", "sys.exit(0)"),
+        ("argparse.ArgumentParser().parse_args(['run'])", "parse_args"),
+    ],
+)
+def test_a_users_file_that_ends_the_process_is_named(
+    last_line: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is bad input, whatever code it ends with."""
+    path = tmp_path / "mine.py"
+    path.write_text(f"import argparse, sys\n\n{last_line}\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # which exit() closes
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "main", lambda **_: runpy.run_path(str(path)))
+    assert run_command() == 2
+    said = capsys.readouterr().err
+    assert "Error: mine.py, line 3: " in said
+    assert word in said
+
+
+def test_an_exit_of_a_command_is_its_own() -> None:
+    """Nothing of the user's has part in it, so it keeps its code."""
+    with pytest.raises(SystemExit) as ended:
+        exit_unless_complete([], StopRequest("a full disk"))
+    assert ended.value.__traceback__ is not None
+    own = ended.value.with_traceback(ended.value.__traceback__.tb_next)  # without the frame of this test
+    assert make_exit_error(own) is None

@@ -61,7 +61,9 @@ class ShippedOverheads:
         """Return whether the code that counts, that of the mechanism and the libraries are those of the file."""
         if self.shared_code != hash_shared_code():
             return False
-        return attn == NONE or self.mechanism_code.get(attn) == hash_mechanism_code(attn)
+        if attn == NONE:
+            return True
+        return attn in self.mechanism_code and self.mechanism_code[attn] == hash_mechanism_code(attn)
 
     def find_counts(self, attn: str, network: str) -> dict[str, int] | None:
         """Return the figures of a mechanism in its default form, or None if there are none that hold here."""

@@ -1,13 +1,12 @@
 """`attncli compare`: compare finished runs, paired seed by seed."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from attncli.commands._comparison_plots import draw_plots, draw_task_plot, format_task_plot_name
+from attncli.commands._comparison_plots import draw_plots
 from attncli.commands._option_groups import F, apply_options
 from attncli.commands._output import echo_note, format_option, json_option
 from attncli.commands._printed_commands import complete_commands
@@ -15,7 +14,6 @@ from attncli.commands._result_stream import echo_result
 from attncli.commands._run_filter_options import name_filters, run_filter_options
 from attncli.commands._run_options import (
     alone_option,
-    choose_output_folder,
     open_results_of_others,
     planned_seeds_option,
     refuse_alone_without_results,
@@ -23,14 +21,18 @@ from attncli.commands._run_options import (
     store_options,
     warn_of_unreadable_runs,
 )
+from attncli.commands._task_comparison import (
+    compare_runs_over_tasks,
+    locate_task_plot,
+    print_task_comparison,
+    refuse_options_of_one_task,
+)
 from attncli.commands._value_types import NAMES, FiniteNumber
-from attncli.errors import UserError
 from attncli.quantities import format_quantity
 from attncli.system.terminal import find_text_width
 
 if TYPE_CHECKING:
     from attncli.analysis.comparison_row import ComparisonRow
-    from attncli.analysis.over_tasks import TaskComparison
     from attncli.analysis.run_filter import RunFilter
     from attncli.report.table import Column
     from attncli.runs import FailedRun, FinishedRun, RunStore
@@ -157,12 +159,12 @@ def command(
     has_others = bool(with_files or shipped)
     draws_plots = not has_others if plot is None else plot
     if over:
-        _refuse_options_of_one_task(
+        refuse_options_of_one_task(
             {"--columns": columns, "--spread": spread, "--sort": sort, "--planned-seeds": planned_seeds}
         )
-        task_comparison = _compare_over_tasks(finished_runs, failed_runs, over, run_filter)
-        file = _locate_task_plot(runs, over, filters, plot_as) if draws_plots else None
-        return _print_task_comparison(task_comparison, format_, file)
+        task_comparison = compare_runs_over_tasks(finished_runs, failed_runs, over, run_filter)
+        file = locate_task_plot(runs, over, filters, plot_as) if draws_plots else None
+        return print_task_comparison(task_comparison, format_, file)
     rows = _compare_single_tasks(finished_runs, failed_runs, run_filter, margin, planned_seeds, sort)
     table = _render_rows(rows, format_, columns, spread)
     for text in describe_lost_runs(failed_runs, finished_runs):
@@ -269,44 +271,6 @@ def _choose_paper_columns(
     if not (names or spread or format_ == "latex"):
         return None, shown_spread
     return choose_columns(names or PAPER_COLUMNS, shown_spread), shown_spread
-
-
-def _refuse_options_of_one_task(values: Mapping[str, object]) -> None:
-    """Raise UserError for an option, given by name with its value, that a comparison over tasks would not follow."""
-    for option, value in values.items():
-        if value:
-            raise UserError(f"{option} with --over: it is for the comparison of single tasks", "leave out one of them")
-
-
-def _compare_over_tasks(
-    finished_runs: "Sequence[FinishedRun]",
-    failed_runs: "Sequence[FailedRun]",
-    over: Sequence[str],
-    run_filter: "RunFilter",
-) -> "TaskComparison":
-    """Compare over tasks; all mechanisms are ranked together, whichever are shown."""
-    from attncli.analysis.over_tasks import choose_mechanisms, compare_over_tasks
-
-    any_mechanism = replace(run_filter, attn=())
-    selected_runs = [run for run in finished_runs if any_mechanism.selects(run)]
-    task_comparison = compare_over_tasks(selected_runs, over, failed_runs)
-    return choose_mechanisms(task_comparison, run_filter.attn) if run_filter.attn else task_comparison
-
-
-def _locate_task_plot(runs: Path, over: Sequence[str], filters: Mapping[str, Any], plot_as: str) -> Path:
-    """Return the file of the plot over tasks; the filters stand in its name."""
-    images_and_networks = [filters[name] for name in ("dataset", "backbone") if filters[name]]
-    plot_name = format_task_plot_name(over, [*images_and_networks, *name_filters(filters)])
-    return choose_output_folder(runs) / f"{plot_name}.{plot_as}"
-
-
-def _print_task_comparison(task_comparison: "TaskComparison", format_: str, file: Path | None) -> None:
-    """Print the comparison over tasks, and draw the critical differences into the file, if one is given."""
-    from attncli.report.over_tasks import render_task_comparison
-
-    echo_result(render_task_comparison(task_comparison, format_, find_text_width()))
-    if file is not None:
-        draw_task_plot(task_comparison, file)
 
 
 def _warn_of_untracked_runs(run_store: "RunStore", finished_runs: "Sequence[FinishedRun]") -> None:

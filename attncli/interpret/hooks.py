@@ -5,7 +5,7 @@ other counts as a gate, y = s x, whose s follows from its input and output. The 
 mechanisms.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -46,9 +46,15 @@ def list_observed_modules(net: nn.Module) -> list[tuple[str, nn.Module]]:
     """Return (site, module) to look at: the modules of each mechanism with `observe`, or itself if none has it."""
     chosen = []
     for path, mechanism in model.find_mechanisms(net).items():
-        observing_modules = [(p, m) for p, m in mechanism.named_modules() if get_observe_method(m) is not None]
+        observing_modules = [(p, m) for p, m in mechanism.named_modules() if _find_observe_method(m) is not None]
         chosen += [(_name_site(path, part), m) for part, m in observing_modules or [("", mechanism)]]
     return chosen
+
+
+def _find_observe_method(module: nn.Module) -> Callable[..., list[Observation]] | None:
+    """Return the method that reports what a module does; None also if that name is a buffer or flag of the user's."""
+    observe = get_observe_method(module)
+    return observe if callable(observe) and not isinstance(observe, nn.Module) else None
 
 
 def _name_site(path: str, part: str) -> str:
@@ -71,7 +77,7 @@ class _ObservationHook:
         self.states = read_random_state(self.device)
 
     def record_output(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        observe = get_observe_method(module)
+        observe = _find_observe_method(module)
         with torch.no_grad(), kept_random_state(self.device):
             write_random_state(self.states, self.device)
             observed = observe(inputs, output) if observe else guess_gate(inputs[0], output)

@@ -15,13 +15,13 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from attncli.errors import UserError
 from attncli.jobs.events import OUTPUT_LOG
@@ -30,6 +30,7 @@ from attncli.system.fast_exit import exit_fast
 from attncli.system.gc_tuning import relaxed_gc
 from attncli.system.output_encoding import tolerate_unencodable_text
 from attncli.system.process_groups import interrupt_self
+from attncli.system.user_exit import make_exit_error
 
 if TYPE_CHECKING:
     from attncli.track import RunStore
@@ -39,13 +40,14 @@ SendEvent = Callable[..., None]
 
 
 class RequestInbox:
-    """The requests on stdin. If stdin ends in the middle of a task, this process gets a SIGTERM."""
+    """The requests of a stream. If it ends in the middle of a task, this process gets a SIGTERM."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: Iterable[str]) -> None:
+        self._stream = stream
         self._requests: queue.SimpleQueue[TaskRequest | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._busy = False
-        threading.Thread(target=self._read_stdin, daemon=True).start()
+        threading.Thread(target=self._read_stream, daemon=True).start()
 
     def __iter__(self) -> Iterator[TaskRequest]:
         """Yield the requests one by one; the worker counts as busy until it asks for the next."""
@@ -56,8 +58,8 @@ class RequestInbox:
             yield request
             self._busy = False
 
-    def _read_stdin(self) -> None:
-        for line in sys.stdin:
+    def _read_stream(self) -> None:
+        for line in self._stream:
             self._requests.put(json.loads(line))
         self._closed.set()
         self._requests.put(None)
@@ -74,7 +76,7 @@ def main(settings_json: str) -> None:
     _prefer_for_oom_kill()
     try:
         settings = json.loads(settings_json)
-        inbox = RequestInbox()
+        inbox = RequestInbox(_take_over_stdin())
         with relaxed_gc():
             from attncli.measure import environment
             from attncli.track import RunStore, load_mlflow
@@ -94,6 +96,18 @@ def main(settings_json: str) -> None:
 
 def _raise_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _take_over_stdin() -> TextIO:
+    """Return a stream of what the parent writes, and leave an empty stdin.
+
+    A user's `exit()` closes stdin, which waits as long as a thread reads it; `breakpoint()` would read the requests.
+    """
+    stream = os.fdopen(os.dup(0), encoding="utf-8")
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    return stream
 
 
 def _make_event_writer() -> SendEvent:
@@ -170,14 +184,23 @@ def run_and_summarize(work: Callable[[], object]) -> dict[str, str]:
         print(problem, flush=True)
         return {"status": "KILLED", "problem": problem, "hint": "the same sweep resumes from here"}
     except UserError as error:
-        problem, hint = "; ".join(part.problem for part in error.single_errors), error.single_errors[0].hint
-        print(f"Error: {problem}\n  hint: {hint}", flush=True)
-        return {"status": "FAILED", "problem": problem, "hint": hint}
+        return _report_failure(error)
+    except SystemExit as end:
+        if (exit_error := make_exit_error(end)) is None:
+            raise
+        return _report_failure(exit_error)
     except Exception as error:
         traceback.print_exc()
         first_line = (str(error).strip().splitlines() or [""])[0]
         return {"status": "FAILED", "problem": f"{type(error).__name__}: {first_line}", "hint": ""}
     return {"status": "FINISHED"}
+
+
+def _report_failure(error: UserError) -> dict[str, str]:
+    """Print an error for the log of the run, and return it as the end of the task."""
+    problem, hint = "; ".join(part.problem for part in error.single_errors), error.single_errors[0].hint
+    print(f"Error: {problem}\n  hint: {hint}", flush=True)
+    return {"status": "FAILED", "problem": problem, "hint": hint}
 
 
 @contextmanager

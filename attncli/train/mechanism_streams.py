@@ -45,7 +45,7 @@ def draws_in_training(module: nn.Module) -> bool:
     """
     shares = (getattr(module, name, 0) for name in ("p", "drop_prob"))
     is_dropping = "Drop" in type(module).__name__ or type(module).__name__ == "StochasticDepth"
-    return bool(getattr(module, "draws", False)) or (is_dropping and any(shares))
+    return getattr(module, "draws", False) is True or (is_dropping and any(shares))
 
 
 class _MechanismStream:

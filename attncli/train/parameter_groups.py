@@ -1,6 +1,6 @@
 """Which parameters get weight decay, and which learning rate."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import nn
@@ -59,7 +59,7 @@ def _read_card_rules(model: nn.Module, attn: str) -> tuple[set[str], dict[str, f
     cards = {member.reference: member.card for member in mechanism.members}
     for path, module in surgery.find_mechanisms(model).items():
         card = cards[surgery.read_reference(module)]
-        undecayed_rules = getattr(module, "no_weight_decay", card.no_weight_decay)
+        undecayed_rules = _read_undecayed_rules(module, card.no_weight_decay)
         for name, _ in module.named_parameters():
             full_name = f"{path}.{name}" if path else name
             if any(name == rule or name.startswith(rule + ".") for rule in undecayed_rules):
@@ -68,3 +68,14 @@ def _read_card_rules(model: nn.Module, attn: str) -> tuple[set[str], dict[str, f
                 if name == rule or name.startswith(rule + "."):
                     lr_factors[full_name] = factor
     return undecayed, lr_factors
+
+
+def _read_undecayed_rules(module: nn.Module, card_rules: Collection[str]) -> Collection[str]:
+    """Return the names without weight decay that a mechanism has itself, else those of its card.
+
+    Ours have an attribute `no_weight_decay`; published classes have a method of this name, as timm calls it.
+    """
+    own_rules = getattr(module, "no_weight_decay", card_rules)
+    if callable(own_rules):
+        own_rules = own_rules()
+    return own_rules if isinstance(own_rules, list | tuple | set | frozenset) else card_rules

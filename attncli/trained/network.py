@@ -13,7 +13,8 @@ from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.records import Result
 from attncli.run import describe_dataset
-from attncli.system.code_reference import is_code_reference
+from attncli.system.code_reference import is_code_reference, split_code_reference, split_combination
+from attncli.system.files import path_exists
 from attncli.track.provenance import DatasetInfo, read_provenance
 from attncli.track.tags import format_run_name
 from attncli.train import checkpoint
@@ -93,6 +94,13 @@ def check_own_code(folder: Path, recipe: Recipe, digest: str) -> None:
     Weights fit changed code too if their names and shapes are the same, and the results would be of neither. With
     weights of a file (`model.pretrained`) the digest is no measure of the code, and nothing is checked.
     """
+    names = (*split_combination(recipe.model.attn), recipe.model.backbone)
+    missing = [name for name in names if is_code_reference(name) and not _has_file(name)]
+    if missing:
+        raise UserError(
+            f"{folder}: no file {split_code_reference(missing[0])[0]} here, which this run was trained with",
+            "its path counts from the folder in which the run was trained: call attncli there, or put the file here",
+        )
     is_own = attention.is_file_path(recipe.model.attn) or is_code_reference(recipe.model.backbone)
     if is_own and not isinstance(recipe.model.pretrained, str) and recipe.compute_digest() != digest:
         files = [name for name in (recipe.model.attn, recipe.model.backbone) if ".py" in name]
@@ -100,6 +108,10 @@ def check_own_code(folder: Path, recipe: Recipe, digest: str) -> None:
             f"{folder}: {' or '.join(files)} has changed since this run was trained",
             f"put the earlier file back, or train again: `attncli run {quote_word(folder / 'recipe.yaml')}`",
         )
+
+
+def _has_file(name: str) -> bool:
+    return path_exists(Path(split_code_reference(name)[0]).expanduser())
 
 
 def build_without_pretrained(recipe: Recipe, spec: InputSpec) -> nn.Module:

@@ -5,9 +5,10 @@ seed. Each image has a value for how well each network gets it right, and one fo
 network. So folds that share training images, and cuts that share test images, are as alike as they are. The truth is
 that of all images of the kind: no network differs from another.
 
-The correction of Nadeau and Bengio (`attncli.analysis.folds`) assumes that two folds have the correlation 1 / k. It is
-(k - 2) / (k - 1) times the share of the training images in the variance of a difference, plus nothing else if the seed
-and the test images make the rest. So a share of about 1 / k is what it allows for.
+The correction of Nadeau and Bengio (`attncli.analysis.folds`) assumes that two folds have the correlation 1 / k. Here
+it is (k - 2) / (k - 1) times the share that the training images have in the variance of a difference. So it allows for
+a share of 1 / k and a little more. The mean over the seeds of one cut has less of the seed's variance, and so more of
+that share.
 """
 
 from collections.abc import Sequence

@@ -44,6 +44,14 @@ def current(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shipped_counts, "hash_mechanism_code", lambda name: known.mechanism_code[name])
 
 
+def test_a_combination_with_a_users_file_is_not_among_them(tmp_path: Path) -> None:
+    """Its name is no path: neither that of its file, nor that of the whole combination, is read for a hash."""
+    (tmp_path / "mine.py").write_text("from torch import nn\n\nclass Gate(nn.Identity): ...\n")
+    for attn in (f"{tmp_path}/mine.py:Gate", f"se+{tmp_path}/mine.py:Gate", "se+simam"):
+        chosen = Model(backbone="resnet20", attn=attn)
+        assert shipped_counts.find_literature_count("params", chosen, ImageSpec(32, 10)) is None
+
+
 def test_every_mechanism_is_counted_or_refused() -> None:
     """On each backbone, for images or for clips."""
     known = shipped_counts.read_shipped_overheads()

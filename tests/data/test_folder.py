@@ -246,6 +246,10 @@ def test_other_splits_beside_the_root_are_named(tmp_path: Path) -> None:
         (("train", "validation"), (12, 0, 12)),
         (("train", "valid", "test"), (12, 12, 12)),
         (("TRAIN", "dev", "eval"), (12, 12, 12)),
+        (("training", "validation", "evaluation"), (12, 12, 12)),
+        (("Training_set", "dev", "Testing"), (12, 12, 12)),
+        (("train", "valid_images", "test_set"), (12, 12, 12)),
+        (("train", "test_set"), (12, 0, 12)),
     ],
 )
 def test_splits_are_known_in_any_case(tmp_path: Path, names: tuple[str, ...], expected: tuple[int, ...]) -> None:
@@ -265,6 +269,12 @@ def test_a_folder_of_no_known_split(tmp_path: Path) -> None:
     assert "not a known split: 'extra'; it has 'extra', 'test', 'train'" in error.problem
     assert "data.unused_splits=[extra]" in error.hint
     assert len(load(root, unused_splits=["extra"], val_fraction=0.0).train) == 12
+
+
+@pytest.mark.parametrize("names", [("train", "test", "test_hard"), ("train", "train_more", "test")])
+def test_a_word_that_another_folder_has_is_no_split(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Of two folders with the word of one split, nobody can know which one is meant: the longer name is refused."""
+    assert f"not a known split: '{max(names, key=len)}'" in refused(folder(tmp_path / "x", names)).problem
 
 
 def test_two_folders_of_one_split(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def _has_counts_of_another_type(call: dict[str, Any]) -> bool:
 
 
 def _may_keep_what_was_in_memory(call: dict[str, Any]) -> bool:
-    return bool(call["is_first_step"]) and call["found_inf"] is not None
+    return call["is_first_step"] and call.get("found_inf") is not None  # a default is not among the arguments
 
 
 RULES = (

@@ -5,8 +5,8 @@ So an error that ends CUDA's context, a crash or a process that hangs takes one 
 
 Whole runs by the command, losses against the CPU, waits of the host, losses of captured steps against usual ones
 (`train.graph`), the time of a step on the host and on the device, as it is and captured, CondConv's ways, memory
-layouts, one GPU shared by several processes, two processes on a GPU each, and CIFAR-10 to 94 % if its files are in the
-data root. `--only losses,speed` runs a part.
+layouts, maxima of maps, one GPU shared by several processes, two processes on a GPU each, and CIFAR-10 to 94 % if its
+files are in the data root. `--only losses,speed` runs a part.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from typing import Any
 import torch
 
 from attncli import attention, data, model, records
+from attncli.attention import ops
 from attncli.attention.branch import condconv
 from attncli.data.build import build_dataset
 from attncli.data.dataset import Dataset
@@ -64,7 +65,7 @@ GOAL_RATES = {("resnet18", "eca", 512): 25_000, ("resnet20", "eca", 512): 100_00
 # The parts, in their order, and the seconds that each takes of six minutes. Those that a machine may lack come first.
 PARTS = {
     "ranks": 70, "cifar": 70, "run": 100, "losses": 70, "waits": 45, "graph": 45, "speed": 50, "share": 50,
-    "condconv": 15, "layout": 10,
+    "condconv": 15, "layout": 10, "maxima": 5,
 }  # fmt: skip
 PARTS_OF_ROWS = ("run", "losses", "waits", "graph", "speed")  # whose rows do not depend on each other
 STOP_SECONDS = 15.0  # that a process has to end by itself after its time
@@ -87,6 +88,7 @@ RANKED_RUN = (
     "--set", "train.precision=fp32", "--set", "train.lr=0.01", "--set", "measure.speed=false",
 )  # fmt: skip
 WHOLE_RUNS = {"as it is": "train.precision=auto", "captured": "train.graph=true", "fp16": "train.precision=fp16"}
+RUNS_ANYWHERE = ("as it is",)  # also on other GPUs than CUDA's
 LEAST_TOP1 = 0.5  # of the digits after three epochs, ten classes
 
 
@@ -324,6 +326,21 @@ def time_plane_layouts(device: torch.device, *, batch: int = 128, calls: int = 2
     yield Row("layout", "7 x 7, 2 to 1 planes", figures)
 
 
+def time_maxima(device: torch.device, *, batch: int = 128, calls: int = 20) -> Iterator[Row]:
+    """Time ways to find the maximum of each map, forward and backward; CBAM's is good if no other is twice as fast."""
+    x = torch.randn(batch, 64, 32, 32, device=device).to(memory_format=torch.channels_last).requires_grad_()
+    ways: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "spatial_max": ops.spatial_max, "max": lambda x: x.flatten(2).max(2).values, "amax": lambda x: x.amax((2, 3)),
+    }  # fmt: skip
+    seconds = {}
+    for name, way in ways.items():
+        step = partial(_differentiate, way, x)
+        step()
+        seconds[name] = time_calls(step, calls, device) / calls
+    figures = ", ".join(f"{name} {1e3 * value:.3f} ms" for name, value in seconds.items())
+    yield Row("maxima", "64 maps of 32 px", figures, seconds["spatial_max"] < 2 * min(seconds.values()))
+
+
 def share_gpu(device: torch.device, *, counts: Sequence[int] = (1, 2, 4)) -> Iterator[Row]:
     """Train the same small network in one and in several processes at once: images/s of all together."""
     for count in counts:
@@ -415,9 +432,10 @@ def make_rows(part: str, device: torch.device, skip: int = 0) -> Iterator[Row]:
     mechanisms = list_still_mechanisms()
     names = [attention.NONE, *mechanisms][skip:]
     names_and_settings = [attention.NONE, *SETTINGS, *mechanisms][skip:]
+    runs = [name for name in WHOLE_RUNS if device.type == "cuda" or name in RUNS_ANYWHERE][skip:]
     networks = [(b, attn, batch) for b in BACKBONES for attn in MECHANISMS for batch in BATCHES][skip:]
     parts_of_rows: dict[str, Callable[[], Iterator[Row]]] = {
-        "run": partial(train_whole_runs, list(WHOLE_RUNS)[skip:]),
+        "run": partial(train_whole_runs, runs),
         "losses": partial(compare_losses, device, names),
         "waits": partial(find_waits, device, names_and_settings),
         "graph": partial(compare_captured, device, names_and_settings),
@@ -428,7 +446,7 @@ def make_rows(part: str, device: torch.device, skip: int = 0) -> Iterator[Row]:
     }
     single_rows = {
         "condconv": time_condconv, "layout": time_plane_layouts, "share": share_gpu, "ranks": compare_processes,
-        "cifar": train_cifar,
+        "cifar": train_cifar, "maxima": time_maxima,
     }  # fmt: skip
     if part in parts_of_rows:
         return parts_of_rows[part]()
@@ -558,7 +576,10 @@ def main(arguments: list[str] | None = None) -> int:
     if device.type == "cpu":
         print("Error: torch finds no GPU here, and this check is for one (`attncli doctor` says why)", file=sys.stderr)
         return 2
-    print(f"{torch.cuda.get_device_name(device) if device.type == 'cuda' else device}, torch {torch.__version__}")
+    libraries = f"torch {torch.__version__}"
+    if device.type == "cuda":
+        libraries = f"{torch.cuda.get_device_name(device)}, {libraries}, cuDNN {torch.backends.cudnn.version()}"
+    print(f"{device}, {libraries}")
     results = []
     for row in run_parts([part for part in PARTS if part in chosen], 60 * options.minutes):
         results.append(row.is_good)

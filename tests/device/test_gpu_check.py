@@ -135,6 +135,8 @@ def test_speed_and_condconv_are_timed() -> None:
     assert [row.figure.count(" ms") for row in rows] == [3, 3]
     (row,) = gpu_check.time_plane_layouts(CPU, batch=2, calls=1)
     assert row.figure.count(" ms") == 2
+    (row,) = gpu_check.time_maxima(CPU, batch=2, calls=1)
+    assert row.figure.count(" ms") == 3
 
 
 def test_processes_that_share_a_gpu_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,11 +202,14 @@ def test_whole_runs_are_judged_by_their_test_images(monkeypatch: pytest.MonkeyPa
         return [mock.Mock(spec=records.Evaluation, split="test", top1=next(told)), speed]
 
     monkeypatch.setattr(gpu_check, "run_command", run)
-    rows = list(gpu_check.make_rows("run", CPU))
+    gpu = torch.device("cuda", 0)
+    rows = list(gpu_check.make_rows("run", gpu))
     assert [row.is_good for row in rows] == [True, False, False]
     assert rows[0].figure == "90.0% of the test images; 25,000 images/s"
     assert rows[2].figure.startswith("Error: out of memory")
-    assert [row.what for row in gpu_check.make_rows("run", CPU, skip=2)] == ["fp16"], "after a process that died"
+    assert [row.what for row in gpu_check.make_rows("run", gpu, skip=2)] == ["fp16"], "after a process that died"
+    told = iter([0.9])
+    assert [row.what for row in gpu_check.make_rows("run", torch.device("mps"))] == ["as it is"]
 
 
 def test_a_part_stops_when_its_time_is_over_or_the_device_is_lost(
@@ -331,7 +336,7 @@ def test_every_part_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
     list(gpu_check.run_parts(list(gpu_check.PARTS), 360.0))
     assert list(shares) == list(gpu_check.PARTS)
     assert shares["ranks"] == pytest.approx(360 * gpu_check.PARTS["ranks"] / sum(gpu_check.PARTS.values()), rel=0.01)
-    assert shares["layout"] > 300, "what earlier parts leave over"
+    assert shares[list(gpu_check.PARTS)[-1]] > 300, "what earlier parts leave over"
     monkeypatch.undo()
     assert [row.figure for row in gpu_check.run_part("share", 0.0)] == [gpu_check.TIME_IS_OVER]
     assert list(gpu_check.make_rows("layout", CPU, skip=1)) == []

@@ -250,3 +250,19 @@ def test_a_gate_that_is_even_in_one_batch_keeps_its_units() -> None:
     for values in (torch.rand(2, 1, 4, 3), torch.full((2, 1, 4, 3), 0.5)):
         assert compute_unit_values(Observation("gate", "g", values), 2).shape == (2, 12)
     assert compute_unit_values(Observation("gate", "g", torch.rand(2, 5, 1, 1)), 2).shape == (2, 5)
+
+
+@pytest.mark.parametrize("attribute", ["self.register_buffer('seen', torch.tensor(1))", "self.observe = nn.Identity()"])
+def test_an_attribute_that_is_no_method_reports_nothing(cache: Path, tmp_path: Path, attribute: str) -> None:
+    """A counter `seen`, or a part `observe`, of a user's mechanism: it is looked at as any other gate."""
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import torch\nfrom torch import nn\n\nclass Gate(nn.Module):\n    def __init__(self, channels):\n"
+        f"        super().__init__()\n        {attribute}\n    def forward(self, x):\n        return 0.5 * x\n"
+    )
+    views = [
+        v for image in analyze_attention(trained(f"{path}:Gate", cache), images=1, sample=2).images for v in image.views
+    ]
+    assert len(views) == 9
+    for view in views:
+        np.testing.assert_allclose(view.values[np.isfinite(view.values)], 0.5, atol=1e-5)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TextIO
 
 import pytest
 
@@ -84,21 +85,51 @@ def test_a_worker_ends_with_its_orders(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_users_exit_ends_one_run(tmp_path: Path) -> None:
+    """`exit()` in a mechanism, which closes stdin, and a question to the user end the run and hang no worker."""
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n\nclass Gate(nn.Module):\n    def __init__(self, channels):\n"
+        "        super().__init__()\n        try:\n            input()\n        except EOFError:\n            exit()\n"
+    )
+    own = Recipe().model.model_copy(update={"backbone": "resnet20", "attn": f"{tmp_path}/mine.py:Gate"})
+    recipe = Recipe().model_copy(update={"model": own})
+    settings = json.dumps({"runs": str(tmp_path / "runs"), "tracking_uri": None, "figure_hook": ""})
+    request = {"recipe": recipe.model_dump(mode="json"), "timing": False, "tags": {}, "threads": 1}
+    with subprocess.Popen(
+        [sys.executable, "-m", "attncli.jobs.worker_main", settings],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.write(json.dumps(request) + "\n")
+        worker.stdin.flush()  # and it stays open, as in a sweep
+        try:
+            assert worker.wait(timeout=120) == 0
+        finally:
+            worker.kill()
+        ended = json.loads(worker.stdout.read().splitlines()[-1])
+    assert (ended["event"], ended["status"]) == ("ended", "FAILED")
+    assert "mine.py, line 9: ends the process: exit()" in ended["problem"]
+
+
 @pytest.fixture
-def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, list[int]]]:
-    """(the writing end of this process's stdin, the signals that it sent itself)."""
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[TextIO, int, list[int]]]:
+    """(a stream of requests, its writing end, the signals that this process sent itself)."""
     reader, writer = os.pipe()
     killed: list[int] = []
     with os.fdopen(reader) as stdin:
-        monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(worker_main.os, "kill", lambda pid, number: killed.append(number))
-        yield writer, killed
+        yield stdin, writer, killed
 
 
-def test_the_end_of_orders_stops_a_task(pipe: tuple[int, list[int]]) -> None:
+def test_the_end_of_orders_stops_a_task(pipe: tuple[TextIO, int, list[int]]) -> None:
     """A pipe that closes in the middle of a task is a SIGTERM, and nothing comes after it."""
-    writer, killed = pipe
-    requests = iter(worker_main.RequestInbox())
+    stream, writer, killed = pipe
+    requests = iter(worker_main.RequestInbox(stream))
     os.write(writer, b'{"n": 1}\n')
     assert next(requests) == {"n": 1}
     os.close(writer)
@@ -109,11 +140,11 @@ def test_the_end_of_orders_stops_a_task(pipe: tuple[int, list[int]]) -> None:
     assert next(requests, None) is None
 
 
-def test_the_end_of_orders_between_tasks_is_no_signal(pipe: tuple[int, list[int]]) -> None:
+def test_the_end_of_orders_between_tasks_is_no_signal(pipe: tuple[TextIO, int, list[int]]) -> None:
     """There is nothing to save then."""
-    writer, killed = pipe
+    stream, writer, killed = pipe
     os.close(writer)
-    assert list(worker_main.RequestInbox()) == []
+    assert list(worker_main.RequestInbox(stream)) == []
     assert killed == []
 
 

@@ -76,9 +76,17 @@ def test_nothing_changes_where_only_one_of_them_draws() -> None:
     assert not net[0].attn._forward_hooks
 
 
+class Decoder(nn.Module):
+    """A user's module, which means something else by the name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("draws", torch.zeros(3))
+
+
 @pytest.mark.parametrize(("module", "draws"), [
     (nn.Dropout(0.2), True), (nn.Dropout(0.0), False), (nn.Linear(2, 2), False),
-    (CondConv(4, 4, routing_dropout=0.2), True), (Bat(32, (8, 8)).dropout, True),
+    (Decoder(), False), (CondConv(4, 4, routing_dropout=0.2), True), (Bat(32, (8, 8)).dropout, True),
 ])  # fmt: skip
 def test_who_draws(module: nn.Module, draws: bool) -> None:
     """Dropout of a share above 0, and modules that say so."""

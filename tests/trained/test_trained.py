@@ -445,3 +445,21 @@ def test_a_run_whose_own_code_has_changed_is_refused(tmp_path: Path) -> None:
             load(own_folder)
     file.write_text(before)
     load_trained_network(own_folder)
+
+
+@pytest.mark.parametrize("attn", ["mine.py:Gate", "eca+mine.py:Gate"])
+def test_own_files_of_a_run_are_looked_for_where_it_was_trained(
+    attn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From another folder a relative path leads nowhere: the error names the run, and the hint the way on."""
+    (tmp_path / "mine.py").write_text("from torch import nn\nclass Gate(nn.Identity): ...")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    own_folder, _ = trained_run(tmp_path / "runs", attn=attn)
+    load_trained_network(own_folder)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for load in (load_trained_network, load_finished_run):
+        with pytest.raises(UserError, match=r"no file mine\.py here") as caught:
+            load(own_folder)
+        assert str(own_folder) in caught.value.problem
+        assert "the folder in which the run was trained" in caught.value.hint

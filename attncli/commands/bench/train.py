@@ -47,7 +47,7 @@ def command(
     \b
     Example:
       attncli bench train --backbone resnet20 --attn none --steps 10 --rounds 3
-      attncli bench train --against runs/bench.jsonl
+      attncli bench train --backbone resnet20 --attn none --steps 10 --rounds 3 --against runs/bench.jsonl
     """
     from attncli.benchmark import training
     from attncli.benchmark.contenders import CONTENDERS

@@ -1,11 +1,12 @@
 """Your own images: ROOT/train/CLASS/* and ROOT/test/CLASS/* or val/ (or both), or ROOT/CLASS/*; any common formats.
 
-ROOT is data.root. The folders of the splits may also be called training, validation, valid, dev, testing or eval, in
-any case; another folder with images of the same classes is refused unless data.unused_splits names it. Without test/,
-val/ is the test set and a validation split is cut from train/; without both, one fifth of each class is the test set,
-chosen by a fixed seed. Images of different sizes need data.image_size. Classes are ordered by name. Hidden files and
-those of the system are passed over; notes, tables and archives among the images are skipped and counted. Only the
-images that a recipe keeps are decoded, once, into the cache.
+ROOT is data.root. The folders of the splits may also be called training, validation, valid, dev, testing, eval or
+evaluation, in any case, or have such a word in their names, as test_set/ has; another folder with images of the same
+classes is refused unless data.unused_splits names it. Without test/, val/ is the test set and a validation split is cut
+from train/; without both, one fifth of each class is the test set, chosen by a fixed seed. Images of different sizes
+need data.image_size. Classes are ordered by name. Hidden files and those of the system are passed over; notes, tables
+and archives among the images are skipped and counted. Only the images that a recipe keeps are decoded, once, into the
+cache.
 """
 
 from attncli.data.dataset import DatasetSource

@@ -51,9 +51,10 @@ def _assign_folders(top: Path, unused: Collection[str]) -> dict[str, str]:
     if _is_train_a_class(top, names):
         return {"train": ""}
     if "train" in known:
-        folders = assign_splits(_list_split_folders(top, names), str(top))
+        split_names = _list_split_folders(top, names)
+        folders = _assign_by_words(split_names) or assign_splits(split_names, str(top))
         return {split: name for split, name in folders.items() if split == "train" or list_folders(top / name)}
-    if not known and (folders := _find_worded_splits(top, names)):
+    if folders := _find_worded_splits(top, names):
         return folders
     if not known and are_class_folders(top, names):
         return {"train": ""}
@@ -63,18 +64,14 @@ def _assign_folders(top: Path, unused: Collection[str]) -> dict[str, str]:
 
 
 def _find_worded_splits(top: Path, names: Sequence[str]) -> dict[str, str]:
-    """Return the folder of each split if their names have its word, as training_set/ and test_set/ do, else nothing.
+    """Return the folder of each split if their names have its word, as training_set/ and test/ do, else nothing.
 
     Raises UserError if these hold images directly, as train_images/ and test_images/ do, and no other folder does, or
     if another folder holds the same classes.
     """
-    worded: dict[str, list[str]] = {}
-    for name in names:
-        if split := read_split_place(name).split:
-            worded.setdefault(split, []).append(name)
-    if "train" not in worded or len(worded) == 1 or max(map(len, worded.values())) > 1:
+    folders = _assign_by_words([name for name in names if read_split_place(name).split])
+    if "train" not in folders or len(folders) == 1:
         return {}
-    folders = {split: members[0] for split, members in worded.items()}
     with_images = [name for name in names if has_images(top / name)]
     if with_images and set(with_images) <= set(folders.values()) and folders["train"] in with_images:
         raise UserError(
@@ -89,6 +86,12 @@ def _find_worded_splits(top: Path, names: Sequence[str]) -> dict[str, str]:
     if unknown:
         raise unknown_split_error(str(top), unknown, names)
     return {split: name for split, name in folders.items() if list_folders(top / name)}
+
+
+def _assign_by_words(names: Sequence[str]) -> dict[str, str]:
+    """Return the folder of each split by the words of their names; {} if one has none, or two have the same."""
+    folders = {split: name for name in names if (split := read_split_place(name).split)}
+    return folders if len(folders) == len(names) else {}
 
 
 def _is_train_a_class(top: Path, names: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ from attncli.quantities import format_first
 SPLIT_WORDS: dict[str, tuple[str, ...]] = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing", "eval"),
+    "test": ("test", "testing", "eval", "evaluation"),
 }
 SPLIT_BY_WORD = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "part")  # of a table: tells the split of each row
