@@ -15,6 +15,7 @@ from attncli.measure import training_needs
 from attncli.measure.cost import count_once
 from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
+from attncli.run.hidden_parameters import list_hidden_parameter_warnings
 from attncli.run.naming import make_input_spec
 from attncli.system import hardware
 from attncli.system.launcher import read_process_rank
@@ -59,6 +60,7 @@ def list_warnings(
         *_list_size_warnings(recipe, dataset),
         *list_few_image_warnings(recipe, len(dataset.train)),
         *_list_schedule_warnings(recipe, net),
+        *list_hidden_parameter_warnings(net),
         *_list_busy_core_warnings(accelerator, cpu_reading),
     ]
 

@@ -1,0 +1,43 @@
+"""Parameters that a network holds where torch does not find them, as in a plain list: they are never trained."""
+
+from collections.abc import Iterator, Mapping
+
+from torch import nn
+
+
+def list_hidden_parameter_warnings(net: nn.Module) -> list[str]:
+    """Return a warning for each class whose modules hold parameters in lists, tuples or dicts, which torch ignores.
+
+    Torch finds what is in `nn.ModuleList`, `nn.ModuleDict` or `nn.ParameterList`. The rest is neither trained nor
+    saved, does not count, and does not move to a GPU.
+    """
+    known = {id(parameter) for parameter in net.parameters()}
+    places: dict[str, None] = {}
+    for module in net.modules():
+        for name, value in vars(module).items():
+            if not name.startswith("_") and any(id(p) not in known for p in _list_parameters(value)):
+                places[f"{type(module).__name__}.{name}"] = None
+    return [
+        f"{place} holds parameters that are neither trained nor saved, as torch does not look into lists and dicts:"
+        " use nn.ModuleList, nn.ModuleDict or nn.ParameterList"
+        for place in places
+    ]
+
+
+def _list_parameters(value: object) -> Iterator[nn.Parameter]:
+    """Yield the parameters in lists, tuples and dicts, also nested ones, and in the modules that they hold."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _list_items(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _list_items(item)
+
+
+def _list_items(item: object) -> Iterator[nn.Parameter]:
+    if isinstance(item, nn.Parameter):
+        yield item
+    elif isinstance(item, nn.Module):
+        yield from item.parameters()
+    else:
+        yield from _list_parameters(item)
