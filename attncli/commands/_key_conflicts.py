@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from attncli.errors import UserError
-from attncli.recipe import parse_override
 
 
 def refuse_key_conflicts(values: Mapping[str, Any], overrides: Iterable[str]) -> None:
@@ -16,6 +15,8 @@ def refuse_key_conflicts(values: Mapping[str, Any], overrides: Iterable[str]) ->
         values: what the options say, by dotted key; None is an option that is not given, a list several values.
         overrides: the texts KEY=VALUE of `--set`.
     """
+    from attncli.recipe import parse_override  # it loads pydantic, which `--help` does without
+
     said = {key: value for key, value in values.items() if value is not None}
     for item in overrides:
         key, value = parse_override(item)
