@@ -15,7 +15,8 @@ def list_hidden_parameter_warnings(net: nn.Module) -> list[str]:
     places: dict[str, None] = {}
     for module in net.modules():
         for name, value in vars(module).items():
-            if not name.startswith("_") and any(id(p) not in known for p in _list_parameters(value)):
+            is_container = isinstance(value, list | tuple | Mapping) and not name.startswith("_")
+            if is_container and any(id(parameter) not in known for parameter in _list_parameters(value)):
                 places[f"{type(module).__name__}.{name}"] = None
     return [
         f"{place} holds parameters that are neither trained nor saved, as torch does not look into lists and dicts:"
@@ -25,19 +26,11 @@ def list_hidden_parameter_warnings(net: nn.Module) -> list[str]:
 
 
 def _list_parameters(value: object) -> Iterator[nn.Parameter]:
-    """Yield the parameters in lists, tuples and dicts, also nested ones, and in the modules that they hold."""
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _list_items(item)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _list_items(item)
-
-
-def _list_items(item: object) -> Iterator[nn.Parameter]:
-    if isinstance(item, nn.Parameter):
-        yield item
-    elif isinstance(item, nn.Module):
-        yield from item.parameters()
-    else:
-        yield from _list_parameters(item)
+    """Yield the parameters in a value: in lists, tuples and dicts, also nested ones, and in the modules they hold."""
+    if isinstance(value, nn.Parameter):
+        yield value
+    elif isinstance(value, nn.Module):
+        yield from value.parameters()
+    elif isinstance(value, list | tuple | Mapping):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _list_parameters(item)

@@ -75,9 +75,10 @@ def _find_definition(file: SourceFile, name: str, files_left: int) -> FoundDefin
 def _list_sources(file: SourceFile, name: str) -> Iterator[tuple[str, str]]:
     """Yield (module, name in it) for each import at the top level of a file that can define a name."""
     head, _, rest = name.partition(".")
+    module_name = file.module_name or find_package(file.path).module_name
     for node in reversed(file.tree.body):
         if isinstance(node, ast.ImportFrom):
-            base = find_import_base(node, file.path, file.module_name or find_package(file.path).module_name)
+            base = find_import_base(node, file.path, module_name)
             for alias in node.names:
                 if alias.name == "*" and not rest:
                     yield base, name

@@ -133,8 +133,8 @@ def test_layers_of_the_first_pass_are_drawn_from_the_stream_of_their_place(file:
 
     def read_weights(attn: str, seed: int = 0) -> list[Tensor]:
         modules = model.find_mechanisms(build(attn, seed=seed)).values()
-        layers = [m.squeeze if name == "Lazy" else m.conv for m in modules if type(m).__name__ == name]
-        return [layer.weight.detach() for layer in layers]  # type: ignore[union-attr,operator]
+        weight = "squeeze.weight" if name == "Lazy" else "conv.weight"
+        return [module.get_parameter(weight).detach() for module in modules if type(module).__name__ == name]
 
     torch.manual_seed(1)
     weights = read_weights(f"{file}:{name}")
