@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 LOWEST := .venv-lowest
+# pip would compile every module of every package, one after the other; Python compiles those that are imported
+INSTALL = bin/pip install --quiet --disable-pip-version-check --no-compile
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --dist loadfile
 RUN := $(VENV)/bin/attncli
 CHOSEN = $(if $(DATASET),--dataset $(DATASET)) $(if $(BACKBONE),--backbone $(BACKBONE))
@@ -15,13 +17,13 @@ help:           ## list the targets
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(VENV)/$(INSTALL) -e ".[dev]"
 	touch $@
 
 $(LOWEST)/.installed: pyproject.toml .ci/lowest
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/python .ci/lowest >$(LOWEST)/lowest.txt
-	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check -r $(LOWEST)/lowest.txt -e .
+	$(LOWEST)/$(INSTALL) -r $(LOWEST)/lowest.txt -e .
 	touch $@
 
 quickstart: $(VENV)/.installed  ## install, train resnet18 with ECA and without on real digits, compare
