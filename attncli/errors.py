@@ -171,8 +171,8 @@ def quote_word(word: object) -> str:
 
 
 def join_hints(*hints: str) -> str:
-    """Return one hint made of several, of which any may be empty."""
-    return "; ".join(hint for hint in hints if hint)
+    """Return one hint made of several, of which any may be empty or the same as another."""
+    return "; ".join(hint for hint in dict.fromkeys(hints) if hint)
 
 
 def strip_class_words(folded: str) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def refuse_options_of_one_task(values: Mapping[str, object]) -> None:
     """Raise UserError for an option, given by name with its value, that a comparison over tasks would not follow."""
     for option, value in values.items():
-        if value:
+        if value is not None:
             raise UserError(f"{option} with --over: it is for the comparison of single tasks", "leave out one of them")
 
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from attncli.runs import FailedRun, FinishedRun, RunStore
 
 
+_MARGIN = 0.5  # points
+
 _TABLE_OPTIONS = (
     click.option(
         "--columns",
@@ -56,18 +58,14 @@ _TABLE_OPTIONS = (
     click.option(
         "--margin",
         type=FiniteNumber(),
-        default=0.5,
-        show_default=True,
-        help="Smallest difference that matters, in points.",
+        help=f"Smallest difference that matters, in points.  [default: {_MARGIN}]",
     ),
 )
 _PLOT_OPTIONS = (
     click.option(
         "--cost",
         type=click.Choice(["params", "macs", "train-time", "infer-time"]),
-        default="params",
-        show_default=True,
-        help="Cost axis of the plot.",
+        help="Cost axis of the plot.  [default: params]",
     ),
     click.option(
         "--plot/--no-plot",
@@ -116,10 +114,10 @@ def command(
     columns: list[str] | None,
     spread: Literal["ci", "sd"] | None,
     sort: str | None,
-    margin: float,
+    margin: float | None,
     planned_seeds: int | None,
     over: list[str] | None,
-    cost: str,
+    cost: str | None,
     with_files: tuple[Path, ...],
     shipped: tuple[str, ...],
     alone: bool,
@@ -159,12 +157,14 @@ def command(
     has_others = bool(with_files or shipped)
     draws_plots = not has_others if plot is None else plot
     if over:
-        refuse_options_of_one_task(
-            {"--columns": columns, "--spread": spread, "--sort": sort, "--planned-seeds": planned_seeds}
-        )
+        refuse_options_of_one_task({
+            "--columns": columns, "--spread": spread, "--sort": sort, "--margin": margin, "--cost": cost,
+            "--planned-seeds": planned_seeds,
+        })  # fmt: skip
         task_comparison = compare_runs_over_tasks(finished_runs, failed_runs, over, run_filter)
         file = locate_task_plot(runs, over, filters, plot_as) if draws_plots else None
         return print_task_comparison(task_comparison, format_, file)
+    margin = _MARGIN if margin is None else margin
     rows = _compare_single_tasks(finished_runs, failed_runs, run_filter, margin, planned_seeds, sort)
     table = _render_rows(rows, format_, columns, spread)
     for text in describe_lost_runs(failed_runs, finished_runs):
@@ -175,7 +175,7 @@ def command(
     if not has_others:
         _warn_of_untracked_runs(run_store, finished_runs)
     if draws_plots and rows:
-        draw_plots(rows, cost, run_store, name_filters(filters), plot_as, is_tracked=not has_others)
+        draw_plots(rows, cost or "params", run_store, name_filters(filters), plot_as, is_tracked=not has_others)
     return None
 
 

@@ -1,14 +1,21 @@
 """`attncli predict`: classify image files with a run's network."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from attncli.commands._completion import complete_runs
 from attncli.commands._device_option import device_option
-from attncli.commands._output import echo_json, json_option
+from attncli.commands._output import echo_json, echo_note, json_option
 from attncli.commands._result_stream import echo_result, reserve_stdout
 from attncli.commands._run_options import locate_run, runs_option
+from attncli.errors import CollectedError, RunFailedError, UserError
+from attncli.quantities import format_quantity
+
+if TYPE_CHECKING:
+    from attncli.trained.predict import Prediction
 
 
 @click.command()
@@ -22,7 +29,8 @@ from attncli.commands._run_options import locate_run, runs_option
 def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, runs: Path, as_json: bool) -> None:
     """Classify IMAGES (files, or folders of them) with the network of the finished RUN; print CSV.
 
-    The images are cropped and resized as the run's test images were.
+    The images are cropped and resized as the run's test images were. Files that cannot be read are left out and named
+    at the end, with exit code 1.
 
     More in `attncli help trained-networks`.
 
@@ -31,7 +39,6 @@ def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, ru
       attncli predict eca-resnet18-s0 pictures/ > predictions.csv
       attncli predict eca-resnet18-s0 cat.jpg dog.jpg --sheet sheet.png
     """
-    from attncli.report.table import render_csv
     from attncli.train import choose_device
     from attncli.train.errors import translated_inference_errors
     from attncli.trained import load_trained_network
@@ -44,8 +51,11 @@ def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, ru
         choose_figure_format(sheet)  # an error, if it is none, before the work is done
     files, device = list_image_files(images), choose_device()
     trained = load_trained_network(locate_run(runs, run))
+    unreadable: list[UserError] = []
     with translated_inference_errors():
-        predictions = predict_files(trained, files, top, device)
+        predictions = predict_files(trained, files, top, device, unreadable.append)
+    if not predictions:
+        raise CollectedError(unreadable)
     if sheet is not None:
         from attncli.report.contact_sheet import draw_contact_sheet, read_thumbnail
 
@@ -53,6 +63,17 @@ def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, ru
         labels = [f"{p.file.name}: {p.classes[0]} {100 * p.probabilities[0]:.0f} %" for p in predictions]
         draw_contact_sheet(pictures, labels, trained.name, sheet)
         click.echo(f"sheet: {sheet}", err=True)
+    _print_predictions(predictions, as_json)
+    for error in unreadable:
+        echo_note(error.problem)
+    if unreadable:
+        raise RunFailedError(f"{len(unreadable)} of {format_quantity(len(files), 'file')} left out, see above")
+
+
+def _print_predictions(predictions: "Sequence[Prediction]", as_json: bool) -> None:
+    """Print one row per file: as CSV with numbered columns from the second class on, or as JSON."""
+    from attncli.report.table import render_csv
+
     if as_json:
         return echo_json(
             [

@@ -66,6 +66,7 @@ def inspect_dataset(data: Data, paths: DataPaths) -> VerificationReport:
     report.checked = findings.checked
     report.problems += findings.problems
     report.repairs += ["fix or remove the files listed above"] * bool(findings.problems)
+    report.repairs += ["--set data.bad=skip trains without the unreadable ones"] * bool(findings.unreadable)
     report.remarks += findings.remarks
     return report
 

@@ -27,9 +27,10 @@ from attncli.data.remarks import (
 
 @dataclass
 class ImageFindings:
-    """How many files were decoded, what is wrong with them, and what is only unusual."""
+    """How many files were decoded and how many could not be, what is wrong, and what is only unusual."""
 
     checked: int = 0
+    unreadable: int = 0
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
@@ -104,6 +105,7 @@ def _decode_split(
                 images.append(result._replace(label=labels[row]))
             else:
                 findings.problems.append(result)
+                findings.unreadable += 1
             row += 1
         paths.progress(f"checking {split} images", row, len(files))
     return images

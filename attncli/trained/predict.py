@@ -1,6 +1,6 @@
 """Classify image files with the network of a run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,11 +44,16 @@ def list_image_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def predict_files(
-    trained: TrainedNetwork, files: Sequence[Path], top: int = 5, device: torch.device | None = None
+    trained: TrainedNetwork,
+    files: Sequence[Path],
+    top: int = 5,
+    device: torch.device | None = None,
+    on_unreadable: Callable[[UserError], None] | None = None,
 ) -> list[Prediction]:
     """Return the `top` classes of every file, cropped and resized as the run's test images were.
 
-    The network is moved to `device`; None leaves it where it is.
+    The network is moved to `device`; None leaves it where it is. `on_unreadable` gets the error of each file that is no
+    image, and the file is left out; without it the error is raised.
     Raises UserError for a file that is no image, and for runs on clips.
     """
     if trained.frames is not None:
@@ -61,16 +66,33 @@ def predict_files(
     rules = replace(rules, grey_range=rules.grey_range or trained.grey_range)
     predictions: list[Prediction] = []
     for start in range(0, len(files), BATCH):
-        batch = files[start : start + BATCH]
-        images = torch.stack([_read_image(file, target, rules) for file in batch])
+        batch = _read_batch(files[start : start + BATCH], target, rules, on_unreadable)
+        if not batch:
+            continue
+        images = torch.stack([image for _, image in batch])
         with torch.inference_mode():
             probabilities = classifier(send_to_device(images, device)).softmax(1).cpu()
         best = probabilities.topk(min(top, len(trained.classes)), dim=1)
         predictions += [
             Prediction(file, tuple(trained.classes[i] for i in indices), tuple(values))
-            for file, indices, values in zip(batch, best.indices.tolist(), best.values.tolist(), strict=True)
+            for (file, _), indices, values in zip(batch, best.indices.tolist(), best.values.tolist(), strict=True)
         ]
     return predictions
+
+
+def _read_batch(
+    files: Sequence[Path], target: Target, rules: PixelRules, on_unreadable: Callable[[UserError], None] | None
+) -> list[tuple[Path, torch.Tensor]]:
+    """Return the files that can be read, with their images (3, H, W)."""
+    images: list[tuple[Path, torch.Tensor]] = []
+    for file in files:
+        try:
+            images.append((file, _read_image(file, target, rules)))
+        except UserError as error:
+            if on_unreadable is None:
+                raise
+            on_unreadable(error)
+    return images
 
 
 def _read_image(file: Path, target: Target, rules: PixelRules) -> torch.Tensor:

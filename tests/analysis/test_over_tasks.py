@@ -171,7 +171,8 @@ def test_the_command_follows_every_format_and_filter(tmp_path, monkeypatch):
     assert line(*words, "--format", "markdown").out.startswith("| attention | rank |")
     assert r"\begin{tabular}" in line(*words, "--format", "latex").out
     assert line(*words, "--json").json()["tasks"] == line(*words, "--format", "json").json()["tasks"]
-    refused(line(*words, "--sort", "top1"), "--sort with --over")
+    for option, value in (("--sort", "top1"), ("--margin", "0"), ("--cost", "macs")):
+        refused(line(*words, option, value), f"{option} with --over")
     for filters, name in (((), "compare-over-dataset"), (("--attn", "eca"), "compare-over-dataset-eca")):
         assert line("compare", "--over", "dataset", *filters).err.strip() == f"plot: runs/{name}.png"
         assert Path(f"runs/{name}.png").is_file()

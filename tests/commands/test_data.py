@@ -72,6 +72,7 @@ def test_verify_and_its_exit_code(tmp_path: Path) -> None:
     assert done.code == 1
     assert "test/owl/1.png: not an image" in done.out
     assert done.err.startswith("Error: folder: not whole, see above")
+    assert "--set data.bad=skip" in done.err
     found = line(*words, "--json")
     assert found.code == 1
     assert '"test/owl/1.png: not an image"' in found.out
