@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attncli.data.paths import DataPaths
 from attncli.data.readers.foreign_files import check_foreign_file, check_foreign_folder
 from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases, list_datasets
-from attncli.errors import UserError, suggest_name, unknown_name_error
+from attncli.errors import UserError, join_hints, quote_word, suggest_name, unknown_name_error
 from attncli.recipe import Data
 from attncli.system.files import expand_user_path
 
@@ -88,7 +88,7 @@ def find_missing_root(data: Data) -> UserError | None:
     return (
         None
         if root.exists()
-        else UserError(f"{root}: no such folder", _suggest_path(data.root) or _make_root_hint(data))
+        else UserError(f"{root}: no such folder", _suggest_path(data.root) or _describe_root(root, data))
     )
 
 
@@ -101,11 +101,23 @@ def _make_root_hint(data: Data) -> str:
     return f"--data-root names {properties.root_holds if properties else 'the folder of the images'}"
 
 
+def _describe_root(root: Path, data: Data) -> str:
+    """Return the hint what the root holds, and from where it counts if it is relative."""
+    origin = "" if root.is_absolute() else f"it counts from the folder of the command, {Path.cwd()}"
+    return join_hints(_make_root_hint(data), origin)
+
+
 def _suggest_path(text: str) -> str:
-    """Return a hint for a path with quotes or variables in it, as a shell would read it, or an empty text."""
+    """Return a hint for a path with quotes or variables in it, as a shell would read it, or for one with a typing error.
+
+    It is an empty text if nothing of the kind is there.
+    """
     path = os.path.expandvars(text.strip("'\""))
-    is_there = path != text and os.path.exists(os.path.expanduser(path))
-    return f"did you mean {path}? quotes and variables are read by a shell only" if is_there else ""
+    if path != text and os.path.exists(os.path.expanduser(path)):
+        return f"did you mean {path}? quotes and variables are read by a shell only"
+    root = Path(os.path.expanduser(text))
+    siblings = [sibling for sibling in root.parent.glob("*/") if not sibling.name.startswith(".")]
+    return suggest_name(root.name, (), {sibling.name: quote_word(sibling) for sibling in siblings})
 
 
 def _check_kind_of_root(name: str, root: Path, hint: str) -> None:

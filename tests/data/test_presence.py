@@ -9,6 +9,7 @@ import pytest
 
 from attncli import data
 from attncli.data.datasets import imagenette
+from attncli.data.registry import find_missing_root
 from attncli.errors import UserError
 from attncli.recipe import Data
 from tests.data.image_fixtures import CLASSES, folder, of_folder, picture
@@ -125,6 +126,18 @@ def test_a_folder_that_holds_no_copy_of_a_download(tmp_path: Path, monkeypatch: 
         picture(whole / "train" / wordnet_id / "0.png", seed)
         picture(whole / "val" / wordnet_id / "0.png", 99 - seed)
     assert data.describe_images(Data(name="imagenette", root=str(whole))).startswith("there (10 train, 10 test images")
+
+
+def test_root_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest folder beside it is suggested; without one, a relative path is told from where it counts."""
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path / "photos" / "animals")
+    for typed, suggestion in (("photos/animal", "photos/animals"), ("photo", "photos")):
+        missing = find_missing_root(Data(name="folder", root=typed))
+        assert missing is not None and missing.hint == f"did you mean {suggestion}?"
+    relative, absolute = (find_missing_root(Data(name="folder", root=root)) for root in ("q", f"{tmp_path}/q"))
+    assert relative is not None and relative.hint.endswith(f"from the folder of the command, {tmp_path}")
+    assert absolute is not None and str(tmp_path) not in absolute.hint
 
 
 def test_images_that_others_are_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
