@@ -164,6 +164,8 @@ def configure_mlflow() -> None:
     warnings.filterwarnings("ignore", module=r"(mlflow|sqlalchemy|alembic)\.")
     for name in ("alembic", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    if os.environ["MLFLOW_LOGGING_LEVEL"] == SETTINGS["MLFLOW_LOGGING_LEVEL"]:
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints the traceback of what it raises
 
 
 def _probe_server(uri: str) -> None:

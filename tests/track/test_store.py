@@ -13,7 +13,7 @@ import pytest
 
 from attncli.errors import UserError
 from attncli.track import RunStore, delete_runs, store
-from attncli.track.store_errors import make_store_error
+from attncli.track.store_errors import make_store_error, translated_store_errors
 
 
 def test_default_is_beside_the_runs(tmp_path, monkeypatch):
@@ -131,6 +131,17 @@ def test_refusals_are_a_line_and_a_hint(text, hint):
     assert "\n" not in found.problem
     assert "secret" not in found.problem + found.hint
     assert hint in found.hint
+
+
+def test_an_error_of_the_database_is_printed_once(client, runs, capfd):
+    """MLflow would log the traceback of an error that it raises, as for a full disk, before the line of the command."""
+    number = client.create_experiment("plain")
+    with sqlite3.connect(runs / "mlflow.db") as connection:
+        connection.execute("DROP TABLE tags")
+    connection.close()
+    with pytest.raises(UserError, match="no such table: tags"), translated_store_errors(f"sqlite:///{runs}/mlflow.db"):
+        client.create_run(number)
+    assert capfd.readouterr().err == ""
 
 
 def test_the_database_is_shared_without_waiting(tracker, runs):
