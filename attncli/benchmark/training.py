@@ -4,34 +4,48 @@ A round gives one ratio of throughput (attncli's to the rival's) per rival: if s
 machine down for a while, it slows all contenders of a round. Medians and quartiles are taken over the rounds.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from attncli.attention import NONE
 from attncli.benchmark.results import TrainingBenchRow
-from attncli.benchmark.training_loops import BenchSetting
+from attncli.benchmark.training_loops import BenchSetting, build_bare_loop
 from attncli.benchmark.turns import BenchLimit, ReportProgress, bench_in_turn
 
 BACKBONES = ("resnet20", "resnet18", "resnet50")
 MECHANISMS = ("none", "eca", "cbam")
 RIVALS = ("bare", "usual", "usual-bf16")  # the default ones
-BATCH, STEPS = 128, 8
+BATCH = 128
 BATCHES = {"resnet50": 32}  # four processes must fit into memory together
-LONGER_TURNS = {"resnet20": 48}  # steps per turn, if 8 would take only half a second
+TURN_S = 3.0  # seconds of a turn, about: long beside a pause of the system, short beside the start of a contender
+FEWEST_STEPS, MOST_STEPS = 2, 200
 
 
 def make_settings(
     backbones: Sequence[str], mechanisms: Sequence[str], steps: int | None, batch_size: int | None
 ) -> list[BenchSetting]:
-    """Return one setting per backbone and mechanism; None chooses steps or batch size to suit the backbone."""
-    return [
-        BenchSetting(
-            backbone,
-            attn,
-            batch_size=batch_size or BATCHES.get(backbone, BATCH),
-            steps=steps or LONGER_TURNS.get(backbone, STEPS),
-        )
-        for backbone in backbones
-        for attn in mechanisms
-    ]
+    """Return one setting per backbone and mechanism; None chooses the batch size and, by timing it, the steps."""
+    settings = []
+    for backbone in backbones:
+        plain = BenchSetting(backbone, NONE, batch_size=batch_size or BATCHES.get(backbone, BATCH))
+        chosen = replace(plain, steps=steps or choose_steps(plain))
+        settings += [replace(chosen, attn=attn) for attn in mechanisms]
+    return settings
+
+
+def choose_steps(setting: BenchSetting) -> int:
+    """Return how many batches a bare loop trains in about TURN_S seconds here: processors differ by ten times."""
+    run_epoch = build_bare_loop(replace(setting, steps=1), Path())
+    seconds = min([_time_epoch(run_epoch) for _ in range(3)][1:])  # the first one is slower
+    return max(FEWEST_STEPS, min(MOST_STEPS, round(TURN_S / seconds)))
+
+
+def _time_epoch(run_epoch: Callable[[], object]) -> float:
+    started_at = time.perf_counter()
+    run_epoch()
+    return time.perf_counter() - started_at
 
 
 def bench_training(

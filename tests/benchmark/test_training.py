@@ -122,7 +122,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_networks_share_the_time(stage: list[float]) -> None:
     """Of 19 s the first network gets 6, the second half of what is left; what got no round is named."""
     lines: list[str] = []
-    settings = training.make_settings(["resnet20"], ["none", "eca", "se"], None, None)
+    settings = training.make_settings(["resnet20"], ["none", "eca", "se"], 8, None)
     rows = training.bench_training(settings, turns.BenchLimit(5, 19.0), ["bare"], lines.append)
     assert [(row.attn, row.rounds) for row in rows] == [("none", 2), ("eca", 2), ("se", 2)]
     assert stage[0] == 18
@@ -151,12 +151,33 @@ def test_ratios_are_taken_by_round() -> None:
     assert "since then" not in cells
 
 
-def test_settings_suit_the_backbone() -> None:
-    """Small networks get longer turns, large ones smaller batches; what is given holds for all."""
-    small, large = training.make_settings(["resnet20", "resnet50"], ["none"], None, None)
-    assert (small.steps, small.batch_size) == (48, 128)
-    assert (large.steps, large.batch_size) == (8, 32)
+@pytest.mark.parametrize(("step_s", "steps"), [(0.5, 6), (0.0005, 200), (9.0, 2)])
+def test_a_turn_takes_about_three_seconds(step_s: float, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the step of the plain network, in place of its slow first one; all mechanisms of a backbone have as many."""
+    durations = iter([20 * step_s, step_s, 2 * step_s] * 2)
+    clock, timed = [0.0], []
+
+    def build(setting: BenchSetting, folder: Path) -> Callable[[], float]:
+        timed.append((setting.backbone, setting.attn, setting.steps, setting.batch_size))
+
+        def run_epoch() -> float:
+            clock[0] += next(durations)
+            return 0.0
+
+        return run_epoch
+
+    monkeypatch.setattr(training, "build_bare_loop", build)
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+    settings = training.make_settings(["resnet20", "resnet50"], ["eca", "se"], None, None)
+    assert timed == [("resnet20", "none", 1, 128), ("resnet50", "none", 1, 32)]
+    assert [s.attn for s in settings] == ["eca", "se"] * 2
+    assert {s.steps for s in settings} == {steps}
+
+
+def test_given_steps_and_batches_hold_for_all() -> None:
+    """Nothing is timed for them; of what is not given, large networks get smaller batches."""
     assert {(s.steps, s.batch_size) for s in training.make_settings(["resnet20", "resnet50"], ["se"], 2, 4)} == {(2, 4)}
+    assert [s.batch_size for s in training.make_settings(["resnet20", "resnet50"], ["none"], 2, None)] == [128, 32]
 
 
 ECHO = "import sys, json\nfor i, line in enumerate(sys.stdin): print(json.dumps({'seconds': i + 0.5}), flush=True)"

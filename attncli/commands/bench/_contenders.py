@@ -50,7 +50,7 @@ _CONTENDER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         shell_complete=complete_mechanisms,
         help="Mechanisms separated by commas  [default: none,eca,cbam]",
     ),
-    click.option("--steps", type=click.IntRange(1), help="Batches per turn  [default: 48 for resnet20, else 8]"),
+    click.option("--steps", type=click.IntRange(1), help="Batches per turn  [default: about three seconds of training]"),
     click.option("--batch-size", type=click.IntRange(1), help="Images per step  [default: 128, for resnet50 32]"),
     click.option(
         "--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns per contender, at most."
@@ -88,12 +88,11 @@ def make_bench_settings(
     from attncli import validation
     from attncli.benchmark import training
 
-    settings = training.make_settings(
-        list(backbones or training.BACKBONES), list(mechanisms or training.MECHANISMS), steps, batch_size
-    )
-    for setting in settings:
-        validation.read(values={"model.backbone": setting.backbone, "model.attn": setting.attn})
-    return settings
+    chosen_backbones, chosen_mechanisms = backbones or training.BACKBONES, mechanisms or training.MECHANISMS
+    for backbone in chosen_backbones:
+        for attn in chosen_mechanisms:
+            validation.read(values={"model.backbone": backbone, "model.attn": attn})
+    return training.make_settings(chosen_backbones, chosen_mechanisms, steps, batch_size)
 
 
 def check_requested_device() -> None:
