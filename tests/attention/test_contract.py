@@ -121,7 +121,8 @@ def test_each_option_says_whether_the_start_is_the_identity(case: Case) -> None:
     says_so = getattr(module, "starts_as_identity", card.identity)
     (x,) = case.inputs()
     with torch.no_grad():
-        assert torch.allclose(forward(module, (x,)), x, rtol=0, atol=1e-9) is says_so
+        y = forward(module, (x,))
+    assert (y.shape == x.shape and torch.allclose(y, x, rtol=0, atol=1e-9)) is says_so
 
 
 def test_types_of_options_are_spelled_out() -> None:
