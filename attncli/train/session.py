@@ -16,7 +16,7 @@ from attncli.recipe import Recipe
 from attncli.train import distributed, lr_schedule
 from attncli.train.checkpoint import TrainingState
 from attncli.train.fine_tuning import check_parts
-from attncli.train.loss import balance_classes
+from attncli.train.loss import balance_classes, find_own_loss
 from attncli.train.precision import resolve_precision
 from attncli.train.progress import ProgressListener
 from attncli.train.step_graph import check_graph
@@ -74,7 +74,7 @@ def check_network(model: nn.Module, dataset: Dataset, recipe: Recipe, processes:
             f"train.accumulate: {settings.accumulate} parts of a batch of {format_quantity(own_images, 'image')}",
             f"use at most {own_images}, or a larger train.batch_size",
         )
-    if callable(getattr(model, "loss", None)):
+    if find_own_loss(model, recipe.model.attn):
         _refuse_own_loss(dataset, recipe)
     check_parts(model, recipe, dataset.size)
 
