@@ -16,6 +16,8 @@ NAMED = {
     "flags": torch.tensor([True, False, True]),
     "none": torch.zeros(0, 3),
     "part": torch.arange(20, dtype=torch.float64).view(4, 5)[:, 1:3],
+    "rotary": torch.polar(torch.ones(2, 3), torch.randn(2, 3)),
+    "wide": torch.tensor([60_000], dtype=torch.uint16),
     "grad": torch.nn.Parameter(torch.randn(2)),
 }
 
