@@ -38,9 +38,7 @@ __all__ = [
 ]
 
 
-def load(
-    recipe: Data, *, cache: Path, progress: ProgressCallback | None = None, tests_all: bool = False
-) -> "Dataset":
+def load(recipe: Data, *, cache: Path, progress: ProgressCallback | None = None, tests_all: bool = False) -> "Dataset":
     """Return the dataset of a recipe: read, split into train, validation and test, held as uint8 tensors.
 
     Imports torch.

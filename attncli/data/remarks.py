@@ -149,7 +149,9 @@ def describe_missing_classes(classes: Sequence[str], labels: Sequence[int], spli
     """Return a line about classes of which no image is in a split, named for the user, if there are any."""
     present = set(labels)
     missing = [name for number, name in enumerate(classes) if number not in present]
-    return [f"classes without {split} images: {len(missing)} of {len(classes)}, such as '{missing[0]}'"] if missing else []
+    return (
+        [f"classes without {split} images: {len(missing)} of {len(classes)}, such as '{missing[0]}'"] if missing else []
+    )
 
 
 def describe_first_classes(wanted: object, chosen: Sequence[str], class_count: int) -> list[str]:
