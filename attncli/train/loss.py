@@ -25,8 +25,8 @@ class TrainingObjective(nn.Module):
     """Map images (b, ...) and labels (b,), or class shares (b, classes), to the mean loss, a float32 scalar.
 
     It is `own_loss` if that is given, else the cross-entropy with label smoothing (Szegedy et al. 2016, section 7),
-    computed in float32. With `class_weights` (classes,), the loss of each image is multiplied by the weight of its class
-    (of its class shares) before the mean.
+    computed in float32. With `class_weights` (classes,), the loss of each image is multiplied by the weight of its
+    class (of its class shares) before the mean.
     """
 
     def __init__(

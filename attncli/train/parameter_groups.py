@@ -17,8 +17,8 @@ def group_parameters(
 
     Norms, biases and gates (every vector or scalar, also one shaped (C, 1, 1) or (1, C, 1, 1) to be multiplied with a
     map) get no weight decay unless `train.decay_norm_bias` is set. Parameters in `no_weight_decay` of the network, of
-    the card, or of the module if its options change them, never get any. `lr_scale` multiplies the scheduled learning rate. Frozen
-    parameters (those that need no gradient) are left out.
+    the card, or of the module if its options change them, never get any. `lr_scale` multiplies the scheduled learning
+    rate. Frozen parameters (those that need no gradient) are left out.
 
     Args:
         model: The network.

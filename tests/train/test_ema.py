@@ -57,7 +57,7 @@ def test_applied_and_back():
 
 
 def test_tied_weights_come_back():
-    """A weight that two layers share is averaged once, shown within the block, and itself after it, any number of times."""
+    """A weight that two layers share is the average within the block and itself after it, any number of times."""
 
     class Tied(nn.Module):
         def __init__(self):

@@ -439,7 +439,8 @@ def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Path("broken.png").write_bytes(Path("b.png").read_bytes()[:60])
     done = line("predict", "eca-resnet20-s0", "a.png", "broken.png", "b.png", *runs)
     assert (done.code, [row.partition(",")[0] for row in done.out.splitlines()]) == (1, ["file", "a.png", "b.png"])
-    assert "broken.png: cannot be read" in done.err and "1 of 3 files left out" in done.err
+    assert "broken.png: cannot be read" in done.err
+    assert "1 of 3 files left out" in done.err
     refused(line("predict", "eca-resnet20-s0", "broken.png", *runs), "broken.png: cannot be read", "leave it out")
     assert read_thumbnail(Path("b.png")).size == (256, 64)
     assert line("export", "eca-resnet20-s0", "--json", *runs).json()["file"] == "eca-resnet20-s0.safetensors"
