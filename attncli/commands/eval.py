@@ -158,7 +158,7 @@ class EvaluatedRun:
 
     trained: "TrainedNetwork"
     evaluations: "list[tuple[Evaluation, ImagePredictions]]"
-    remarks: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def _evaluate_run(folder: Path, request: "EvaluationRequest") -> EvaluatedRun:
