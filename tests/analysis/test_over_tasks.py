@@ -182,7 +182,7 @@ def test_the_command_follows_every_format_and_filter(tmp_path, monkeypatch):
 
 
 def test_of_several_recipes_of_a_task_the_most_pairs_count() -> None:
-    """Of recipes with as many variants the one with more seeds counts, then the one with more epochs; a line says so."""
+    """Of recipes with as many variants the one with more seeds counts, then more epochs; a line says which."""
     gains = {"none": 0.0, "eca": 0.02}
     longer = [
         replace(finished(attn, seed, 0.8 - gain, data=dataset * 64, train__epochs=30), dataset=dataset)
