@@ -108,7 +108,7 @@ def _describe_root(root: Path, data: Data) -> str:
 
 
 def _suggest_path(text: str) -> str:
-    """Return a hint for a path with quotes or variables in it, as a shell would read it, or for one with a typing error.
+    """Return a hint for a path with quotes or variables in it, as a shell would read it, or with a typing error.
 
     It is an empty text if nothing of the kind is there.
     """

@@ -7,8 +7,9 @@ hash of the mechanism's own file and the modules of its author that it imports. 
 import hashlib
 import io
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tokenize import TokenInfo
 
 from attncli import attention
 from attncli.measure.code_cache import PACKAGE, read_values, stamp_code, write_values
@@ -16,6 +17,9 @@ from attncli.recipe import Recipe
 
 LOOP_PARTS = ("data", "train", "backbones", "model", "seeds.py", "attention")  # of attention the shared files only
 LAYOUT_TOKENS = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
+# since Python 3.12 (3.14) an f-string (t-string) is many tokens, before it was one
+FORMAT_STRING_STARTS = {getattr(tokenize, name, None) for name in ("FSTRING_START", "TSTRING_START")} - {None}
+FORMAT_STRING_ENDS = {getattr(tokenize, name, None) for name in ("FSTRING_END", "TSTRING_END")} - {None}
 _LOOP = "loop"
 _known_hashes: dict[str, str] = {}  # of the code of this process, which does not change
 
@@ -70,10 +74,11 @@ def _hash_files(files: Iterable[Path]) -> str:
 
 
 def strip_comments(source: str) -> str:
-    """Return Python source without comments, docstrings, and spaces inside of lines."""
+    """Return Python source without comments, docstrings, and spaces inside of lines; the same on each Python."""
     kept_texts: list[str] = []
     previous, follows_docstring = tokenize.ENCODING, False
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    for token in join_format_strings(tokens, source):
         if token.type in (tokenize.COMMENT, tokenize.NL) or (follows_docstring and token.type == tokenize.NEWLINE):
             continue
         follows_docstring = token.type == tokenize.STRING and previous in LAYOUT_TOKENS
@@ -81,3 +86,27 @@ def strip_comments(source: str) -> str:
             previous = token.type
             kept_texts.append(token.string)
     return " ".join(kept_texts)
+
+
+def join_format_strings(tokens: Iterable[TokenInfo], source: str) -> Iterator[TokenInfo]:
+    """Yield the tokens of a source with each f-string as one STRING, its exact text, as Python before 3.12 has it."""
+    lines = source.split("\n")
+    depth, start = 0, (1, 0)
+    for token in tokens:
+        if token.type in FORMAT_STRING_STARTS:
+            start = token.start if depth == 0 else start
+            depth += 1
+        elif token.type in FORMAT_STRING_ENDS:
+            depth -= 1
+            if depth == 0:
+                text = _cut_text(lines, start, token.end)
+                yield TokenInfo(tokenize.STRING, text, start, token.end, token.line)
+        elif depth == 0:
+            yield token
+
+
+def _cut_text(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
+    """Return the text between two places, each (line from 1, column from 0)."""
+    if start[0] == end[0]:
+        return lines[start[0] - 1][start[1] : end[1]]
+    return "\n".join([lines[start[0] - 1][start[1] :], *lines[start[0] : end[0] - 1], lines[end[0] - 1][: end[1]]])

@@ -193,10 +193,10 @@ def test_sigterm_outside_training_is_an_end_too(monkeypatch: pytest.MonkeyPatch)
 
     def terminated(*given: Any) -> Any:
         calls.append(given)
-        if len(calls) == 1:  # before the training
-            return count(*given)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(300)  # the signal ends it
+        if len(calls) > 1:  # after the training
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(300)  # the signal ends it
+        return count(*given)
 
     with monkeypatch.context() as patch:
         patch.setattr(attncli.run.stages, "count_recipe_cost", terminated)

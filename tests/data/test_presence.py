@@ -134,10 +134,13 @@ def test_root_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     folder(tmp_path / "photos" / "animals")
     for typed, suggestion in (("photos/animal", "photos/animals"), ("photo", "photos")):
         missing = find_missing_root(Data(name="folder", root=typed))
-        assert missing is not None and missing.hint == f"did you mean {suggestion}?"
+        assert missing is not None
+        assert missing.hint == f"did you mean {suggestion}?"
     relative, absolute = (find_missing_root(Data(name="folder", root=root)) for root in ("q", f"{tmp_path}/q"))
-    assert relative is not None and relative.hint.endswith(f"from the folder of the command, {tmp_path}")
-    assert absolute is not None and str(tmp_path) not in absolute.hint
+    assert relative is not None
+    assert absolute is not None
+    assert relative.hint.endswith(f"from the folder of the command, {tmp_path}")
+    assert str(tmp_path) not in absolute.hint
 
 
 def test_images_that_others_are_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -20,7 +21,7 @@ from attncli.commands.eval import EvaluatedRun
 from attncli.errors import RunFailedError, UserError
 from attncli.interpret.load_run import load_finished_run
 from attncli.model import InputSpec
-from attncli.recipe import Recipe
+from attncli.recipe import Data, Recipe
 from attncli.records import RESULT, Evaluation, Status
 from attncli.report.contact_sheet import read_thumbnail
 from attncli.run import describe_dataset
@@ -33,6 +34,7 @@ from attncli.train.parameter_groups import group_parameters
 from attncli.trained import ImageClassifier, corruptions, export, load_trained_network
 from attncli.trained.evaluate import (
     EvaluationRequest,
+    _choose_data,
     choose_available_precision,
     describe_precision,
     evaluate_elsewhere,
@@ -329,6 +331,40 @@ def test_classes_are_matched_by_name(folder: Path, tmp_path: Path) -> None:
         load_other_images(trained, request)
 
 
+def test_other_images_without_a_test_split_are_all_evaluated(folder: Path, tmp_path: Path) -> None:
+    """A folder of classes is an external test set, and not a dataset to cut; the run's own images are cut as before."""
+    trained, root = load_trained_network(folder), tmp_path / "pictures"
+    generator = np.random.default_rng(0)
+    for name in "0123456789":
+        (root / name).mkdir(parents=True)
+        for number in range(5):
+            Image.fromarray(generator.integers(256, size=(8, 8), dtype=np.uint8)).save(root / name / f"{number}.png")
+    request = EvaluationRequest(data_values={"name": "folder", "root": str(root)})
+    images = load_other_images(trained, request)
+    assert images.test.labels.bincount().tolist() == [5] * 10
+    assert not any("no test split" in note for note in images.notes)
+    recipe = trained.recipe.model_copy(update={"data": Data(name="folder", root=str(root))})
+    own = load_other_images(replace(trained, recipe=recipe), request)
+    assert own.test.labels.bincount().tolist() == [1] * 10
+    cut = data.load(recipe.data, cache=tmp_path / "cache")
+    size = data.load_size(trained.folder.parent / "cache", recipe.data)
+    assert len(cut.test) == 10
+    assert size is None or size.test == 10  # a plan's cut
+
+
+def test_keys_of_the_runs_own_dataset_are_not_those_of_another(folder: Path, tmp_path: Path) -> None:
+    """Its columns, its base and its unused splits mean nothing there; a key that is asked for holds, null too."""
+    trained = load_trained_network(folder)
+    own = Data(name="table", root="x.csv", label_column="diagnosis", group_column="patient", unused_splits=["extra"])
+    run = replace(trained, recipe=trained.recipe.model_copy(update={"data": own}))
+    values = {"name": "folder", "root": str(tmp_path), "classes": ["1"], "flip": None}
+    chosen = _choose_data(run, EvaluationRequest(data_values=values))
+    assert (chosen.label_column, chosen.group_column, chosen.unused_splits) == (None, None, [])
+    assert (chosen.classes, chosen.flip) == (["1"], None)
+    same = _choose_data(run, EvaluationRequest(data_values={"name": "table", "root": "y.csv"}))
+    assert (same.label_column, same.group_column, same.unused_splits) == ("diagnosis", "patient", ["extra"])
+
+
 def write_deep_images(root: Path, top: int) -> None:
     """A folder of grey images of 16 bits, three of each of ten classes, with values up to `top`."""
     generator = np.random.default_rng(0)
@@ -403,7 +439,8 @@ def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Path("broken.png").write_bytes(Path("b.png").read_bytes()[:60])
     done = line("predict", "eca-resnet20-s0", "a.png", "broken.png", "b.png", *runs)
     assert (done.code, [row.partition(",")[0] for row in done.out.splitlines()]) == (1, ["file", "a.png", "b.png"])
-    assert "broken.png: cannot be read" in done.err and "1 of 3 files left out" in done.err
+    assert "broken.png: cannot be read" in done.err
+    assert "1 of 3 files left out" in done.err
     refused(line("predict", "eca-resnet20-s0", "broken.png", *runs), "broken.png: cannot be read", "leave it out")
     assert read_thumbnail(Path("b.png")).size == (256, 64)
     assert line("export", "eca-resnet20-s0", "--json", *runs).json()["file"] == "eca-resnet20-s0.safetensors"

@@ -50,7 +50,9 @@ _CONTENDER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         shell_complete=complete_mechanisms,
         help="Mechanisms separated by commas  [default: none,eca,cbam]",
     ),
-    click.option("--steps", type=click.IntRange(1), help="Batches per turn  [default: about three seconds of training]"),
+    click.option(
+        "--steps", type=click.IntRange(1), help="Batches per turn  [default: about three seconds of training]"
+    ),
     click.option("--batch-size", type=click.IntRange(1), help="Images per step  [default: 128, for resnet50 32]"),
     click.option(
         "--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns per contender, at most."
