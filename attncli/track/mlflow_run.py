@@ -1,9 +1,11 @@
 """The one MLflow run of a digest: found or created, with its parameters, tags and data set."""
 
 import json
+import os
 import re
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from attncli import recipe as recipes
@@ -150,12 +152,9 @@ def log_torch_model(net: Any, run_id: str, name: str, run_store: RunStore, examp
 
     The status and the end of the run stay. Raises RunFailedError for a network that torch cannot export.
     """
-    import mlflow
-
-    previous_address = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(run_store.resolve_address())
     try:
-        _log_model_of_run(net, run_id, name, example)
+        with _tracking_address(run_store.resolve_address()):
+            _log_model_of_run(net, run_id, name, example)
     except Exception as error:
         if not _is_raised_in("torch", error):
             raise
@@ -164,8 +163,21 @@ def log_torch_model(net: Any, run_id: str, name: str, run_store: RunStore, examp
             f"the network cannot be exported for MLflow: {reason[:300]}",
             "leave out --log-model; `attncli export RUN --to safetensors` writes any network",
         ) from error
+
+
+def _tracking_address(address: str) -> Iterator[None]:
+    """Give MLflow an address for the functions that take none. It sets a variable of all later runs, which is undone."""
+    import mlflow
+
+    previous_address, variable = mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(address)
+    try:
+        yield
     finally:
         mlflow.set_tracking_uri(previous_address)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        if variable is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = variable
 
 
 def _log_model_of_run(net: Any, run_id: str, name: str, example: Any) -> None:

@@ -1,5 +1,7 @@
 """A network that is added to a run in MLflow leaves the run as it was, whether or not it can be exported."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from torch import Tensor, nn
@@ -36,3 +38,4 @@ def test_the_run_stays_finished_when_it_was(tracker, client, runs, net):
         assert address == f"runs:/{run_id}/network"
     info = client.get_run(run_id).info
     assert (info.status, info.end_time) == ("FINISHED", ended_ms)
+    assert RunStore(Path("elsewhere")).resolve_address().endswith("elsewhere/mlflow.db")  # no variable is left behind
