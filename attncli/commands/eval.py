@@ -85,6 +85,8 @@ def command(
         data_values=_read_data_values(dataset, data_root, overrides),
     )
     evaluated_runs = [_evaluate_run(folder, request) for folder in _locate_runs(runs, names)]
+    for text in dict.fromkeys(text for run in evaluated_runs for text in run.remarks):
+        echo_note(f"note: {text}")
     run_names = distinguish_names([run.trained.recipe for run in evaluated_runs])
     named_runs = list(zip(run_names, evaluated_runs, strict=True))
     rows = [_make_row(name, evaluation) for name, run in named_runs for evaluation, _ in run.evaluations]
@@ -134,24 +136,29 @@ def _read_data_values(dataset: str | None, data_root: str | None, overrides: Seq
     from attncli.recipe import parse_override
 
     refuse_key_conflicts({"data.name": dataset, "data.root": data_root}, overrides)
-    values: dict[str, Any] = {"name": dataset, "root": data_root}
+    values: dict[str, Any] = {
+        name: value for name, value in (("name", dataset), ("root", data_root)) if value is not None
+    }
     for item in overrides:
         key, value = parse_override(item)
         section, _, name = key.partition(".")
         if section != "data":
             raise UserError(f"--set {item}: not a key of data", "a finished run keeps its network; set data.KEY only")
         values[name] = value
-    values = {key: value for key, value in values.items() if value is not None}
     validation.read(values={f"data.{key}": value for key, value in values.items()})
     return values
 
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """A run and its results: one evaluation, with the predictions, of each corruption, or of the images as they are."""
+    """A run and its results: one evaluation, with the predictions, of each corruption, or of the images as they are.
+
+    `remarks` is what is to be said of the images, if they are another dataset.
+    """
 
     trained: "TrainedNetwork"
     evaluations: "list[tuple[Evaluation, ImagePredictions]]"
+    remarks: tuple[str, ...] = ()
 
 
 def _evaluate_run(folder: Path, request: "EvaluationRequest") -> EvaluatedRun:
@@ -166,7 +173,8 @@ def _evaluate_run(folder: Path, request: "EvaluationRequest") -> EvaluatedRun:
     images = load_other_images(trained, request)
     if note := describe_precision(trained.recipe, choose_device()):
         echo_note(f"note: {trained.name}: {note}")
-    return EvaluatedRun(trained, evaluate_elsewhere(trained, images, request))
+    remarks = (*images.notes, *images.warnings) if "name" in request.data_values else ()
+    return EvaluatedRun(trained, evaluate_elsewhere(trained, images, request), remarks)
 
 
 def _make_row(name: str, evaluation: "Evaluation") -> dict[str, Any]:

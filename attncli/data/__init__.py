@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-def load(recipe: Data, *, cache: Path, progress: ProgressCallback | None = None) -> "Dataset":
+def load(recipe: Data, *, cache: Path, progress: ProgressCallback | None = None, tests_all: bool = False) -> "Dataset":
     """Return the dataset of a recipe: read, split into train, validation and test, held as uint8 tensors.
 
     Imports torch.
@@ -47,6 +47,8 @@ def load(recipe: Data, *, cache: Path, progress: ProgressCallback | None = None)
         recipe: the section `data`.
         cache: folder for decoded images and the size of the dataset; it may be deleted at any time.
         progress: called as `progress(activity, completed, total)` during downloads (bytes) and decoding (images).
+        tests_all: whether all images of a dataset without a test split are its test images; else a part of them is cut
+            from the training images.
 
     Raises:
         UserError: for an unknown dataset, missing or unreadable files, other images than data.content says, or an
@@ -54,9 +56,12 @@ def load(recipe: Data, *, cache: Path, progress: ProgressCallback | None = None)
     """
     from attncli.data.build import build_dataset
 
-    fingerprint = fingerprint_files(recipe) if has_changeable_files(recipe) else None
+    fingerprint = None if tests_all or not has_changeable_files(recipe) else fingerprint_files(recipe)
     root = expand_user_path(recipe.root, "data.root") if recipe.root else None
-    dataset = build_dataset(recipe, DataPaths(root, find_default_root(), cache, progress or ignore_progress))
+    paths = DataPaths(root, find_default_root(), cache, progress or ignore_progress, tests_all=tests_all)
+    dataset = build_dataset(recipe, paths)
+    if tests_all:
+        return dataset  # not the images that the recipe trains on
     save_size(cache, recipe, dataset)
     if fingerprint is not None:
         save_digest(cache, recipe, fingerprint, dataset.digest)

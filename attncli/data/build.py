@@ -31,7 +31,7 @@ from attncli.data.remarks import (
     describe_alike_classes,
     describe_first_classes,
     describe_joined_classes,
-    describe_untested_classes,
+    describe_missing_classes,
     list_notes,
     list_warnings,
 )
@@ -103,13 +103,14 @@ def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Da
             *_describe_left_out(left_out),
             *describe_first_classes(data.classes, classes, len(source.classes)),
             *list_notes(rules, split_files),
+            *_describe_classes_without_validation(classes, lazy_splits),
         ),
         warnings=(
             *list_warnings(split_files),
             *_describe_shared_groups(lazy_splits),
             *describe_alike_classes(classes),
             *describe_joined_classes(classes),
-            *describe_untested_classes(classes, lazy_splits["test"].labels.tolist()),
+            *describe_missing_classes(classes, lazy_splits["test"].labels.tolist(), "test"),
         ),
     )
 
@@ -180,6 +181,13 @@ def _describe_shared_groups(lazy_splits: dict[str, LazySplit]) -> list[str]:
             example = f"for example {common[0]}"
             shared.append(f"{len(common)} of {len(groups)} groups of {name} are also in train, {example}")
     return shared
+
+
+def _describe_classes_without_validation(classes: tuple[str, ...], lazy_splits: dict[str, LazySplit]) -> list[str]:
+    """Return a note on classes of which no image validates, as if few images per class are cut."""
+    if "val" not in lazy_splits:
+        return []
+    return describe_missing_classes(classes, lazy_splits["val"].labels.tolist(), "validation")
 
 
 def _move_planes_first(array: ImageArray) -> Tensor:

@@ -32,7 +32,8 @@ def locate_digits_file() -> Path | None:
 class DataPaths:
     """The folder that the user names, if any, the default folder of downloads, and that of decoded images.
 
-    If `may_fetch` is false, nothing is downloaded.
+    If `may_fetch` is false, nothing is downloaded. If `tests_all` is true, all images of a dataset without a test split
+    are its test images, as somebody evaluates on it who has trained elsewhere.
     """
 
     user_root: Path | None
@@ -40,6 +41,7 @@ class DataPaths:
     cache: Path
     progress: ProgressCallback = ignore_progress
     may_fetch: bool = True
+    tests_all: bool = False
 
     @property
     def root(self) -> Path:

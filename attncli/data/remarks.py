@@ -145,11 +145,13 @@ def _simplify_name(name: str) -> str:
     return re.sub(r"^0*(\d+)(\.0*)?$", r"\1", simple)
 
 
-def describe_untested_classes(classes: Sequence[str], test_labels: Sequence[int]) -> list[str]:
-    """Return a line about classes of which no image is in the test set, if there are any."""
-    present = set(test_labels)
+def describe_missing_classes(classes: Sequence[str], labels: Sequence[int], split: str) -> list[str]:
+    """Return a line about classes of which no image is in a split, named for the user, if there are any."""
+    present = set(labels)
     missing = [name for number, name in enumerate(classes) if number not in present]
-    return [f"classes without test images: {len(missing)} of {len(classes)}, such as '{missing[0]}'"] if missing else []
+    return (
+        [f"classes without {split} images: {len(missing)} of {len(classes)}, such as '{missing[0]}'"] if missing else []
+    )
 
 
 def describe_first_classes(wanted: object, chosen: Sequence[str], class_count: int) -> list[str]:

@@ -16,6 +16,7 @@ from attncli.measure.paired_timing import synchronize_device
 from attncli.recipe import Recipe
 from attncli.train import autocast_context
 from attncli.train.device import uses_channels_last
+from attncli.train.loss import find_own_loss
 from attncli.train.training_step import prepare_step, run_training_step
 
 WARM_SECONDS = 0.5  # that a GPU works before it is timed
@@ -48,7 +49,7 @@ def prepare_timed_network(
     if uses_channels_last(recipe.train, device):
         images = images.to(memory_format=torch.channels_last)
     images, labels = images.unflatten(0, shape[:-3]), torch.randint(classes, shape[:1], device=device)
-    if build_augmentation(recipe.data).has_mixing and not callable(getattr(model, "loss", None)):
+    if build_augmentation(recipe.data).has_mixing and not find_own_loss(model, recipe.model.attn):
         labels = F.one_hot(labels, classes).float()  # the shares of the classes in a mixed image
     return _warm_up_network(model, recipe, classes, images, labels, precision)
 

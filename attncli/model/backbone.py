@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
 
 from attncli import attention, backbones
@@ -12,6 +11,7 @@ from attncli.backbones import pretrained, surgery, timm_networks, user_networks
 from attncli.backbones.grey_stem import convert_stem_to_grey
 from attncli.backbones.structure import NetworkStructure
 from attncli.errors import UserError
+from attncli.model.host_generators import seeded_generators
 from attncli.model.meta_device import is_building_on_meta
 from attncli.model.resolve import InputSpec, ResolvedModel
 from attncli.recipe import Model
@@ -71,8 +71,7 @@ def build_backbone(
     Its parts are those before its classifier averages over the frames of clips.
     """
     model = resolved.model
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(resolved.seed, "backbone"))
+    with seeded_generators(derive_seed(resolved.seed, "backbone")):
         net, structure = build_plain_network(model, spec.classes, spec.size)
         if model.channels == 1:
             convert_stem_to_grey(net, model.backbone)

@@ -12,6 +12,7 @@ from attncli.attention.plugin_errors import plugin_errors
 from attncli.backbones import surgery
 from attncli.backbones.sites import Placement
 from attncli.errors import UserError
+from attncli.model.host_generators import seeded_generators
 from attncli.model.meta_device import is_building_on_meta
 from attncli.model.resolve import ResolvedModel
 from attncli.seeds import derive_seed
@@ -44,8 +45,7 @@ def build_mechanism(
     assert resolved.mechanism is not None
     arguments = mechanism.select_arguments(site_arguments)
     options = {**mechanism.select_options(model.options, resolved.mechanism), **(place_options or {})}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(resolved.seed, "mechanism", path))
+    with seeded_generators(derive_seed(resolved.seed, "mechanism", path)):
         try:
             with plugin_errors(model.attn, f"fails for {path} ({_format_arguments(arguments)})"):
                 module = attention.load_class(mechanism.reference)(**arguments, **options)
@@ -115,8 +115,7 @@ def check_map_shapes(attn: str, placed_mechanisms: Sequence[tuple[Placement, nn.
             continue
         checked_shapes.add(shape)
         failure = plugin_errors(attn, f"fails on a map of zeros of the shape {shape}", anywhere=True)
-        with failure, torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "mechanism", placement.path, "first pass"))
+        with failure, torch.no_grad(), seeded_generators(derive_seed(seed, "mechanism", placement.path, "first pass")):
             y = module.eval()(torch.zeros(shape))
         module.train()
         if not isinstance(y, Tensor) or y.shape != shape:

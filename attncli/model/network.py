@@ -16,6 +16,7 @@ from attncli.backbones.placement_request import PlacementRequest
 from attncli.backbones.sites import Placement, is_map_site
 from attncli.backbones.structure import NetworkStructure
 from attncli.model.backbone import build_backbone, trace_plain_network, zero_residual_branches
+from attncli.model.host_generators import seeded_generators
 from attncli.model.mechanism import build_mechanism, check_map_shapes
 from attncli.model.meta_device import is_building_on_meta
 from attncli.model.resolve import InputSpec, ResolvedModel, check_model_settings, resolve_model
@@ -129,8 +130,7 @@ def _try_user_mechanism(net: nn.Module, resolved: ResolvedModel, spec: InputSpec
     zeros = torch.zeros(2, *frames, 3, *spec.size)
     seed = derive_seed(resolved.seed, "mechanism", "first pass")
     failure = plugin_errors(resolved.model.attn, "does not fit the network", anywhere=True)
-    with failure, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with failure, seeded_generators(seed):
         if is_building_on_meta():
             if list_lazy_layers(net):
                 net.eval()(zeros)

@@ -24,6 +24,7 @@ from attncli.measure.smallest_image import check_backbone_size
 from attncli.recipe import Recipe
 from attncli.records import PLAN_TAG, Result
 from attncli.run.distributed import FollowingRanks, follow_main_rank, following_ranks
+from attncli.run.identity import identify_run
 from attncli.run.listener import RunListener
 from attncli.run.naming import describe_dataset, make_input_spec
 from attncli.run.preconditions import check_preconditions, describe_steps, list_warnings
@@ -93,10 +94,21 @@ def execute_run(
                     listener.on_warning(warning)
                 followers.check_setup()
                 all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator, cache_folder)}
+                identity = identify_run(recipe, folder.name)  # after all that reads its files
                 tracker = Tracker.open(run_store, close_dead_runs=PARENT_TAG not in all_tags)  # a sweep does it once
                 active_run = _start_tracking(tracker, recipe, dataset, folder, fresh, all_tags)
             context = RunContext(
-                recipe, folder, dataset, net, accelerator, active_run, listener, all_tags, timing_threads, profile
+                recipe,
+                identity,
+                folder,
+                dataset,
+                net,
+                accelerator,
+                active_run,
+                listener,
+                all_tags,
+                timing_threads,
+                profile,
             )
             return _run_tracked(context, fresh, save_figures, followers)
 

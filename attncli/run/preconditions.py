@@ -60,6 +60,7 @@ def list_warnings(
         *_list_size_warnings(recipe, dataset),
         *list_few_image_warnings(recipe, len(dataset.train)),
         *_list_schedule_warnings(recipe, net),
+        *_list_loss_warnings(recipe, net),
         *list_hidden_parameter_warnings(net),
         *_list_busy_core_warnings(accelerator, cpu_reading),
     ]
@@ -111,12 +112,21 @@ def list_few_image_warnings(recipe: Recipe, image_count: int) -> list[str]:
 
 
 def _list_schedule_warnings(recipe: Recipe, net: nn.Module) -> list[str]:
-    """Return a line if the training is shorter than a schedule of the mechanism."""
+    """Return a line if the training is shorter than a schedule of the mechanism, and one for the learning rate."""
     with plugin_errors(recipe.model.attn, "fails in training", code=1):
         is_short = train.is_annealing_at_end(net, recipe.train.epochs)
     mechanism = label_mechanism(recipe)
     line = f"train.epochs={recipe.train.epochs}: the schedule of {mechanism} takes more epochs and is cut off"
-    return [line] if is_short else []
+    late_steps = train.describe_late_steps(recipe.train)
+    return [text for text in (line if is_short else "", late_steps) if text]
+
+
+def _list_loss_warnings(recipe: Recipe, net: nn.Module) -> list[str]:
+    """Return a line if the mechanism has its own loss, which does not smooth labels as the recipe says."""
+    smoothing = recipe.train.label_smoothing
+    if not smoothing or not train.find_own_loss(net, recipe.model.attn):
+        return []
+    return [f"train.label_smoothing={smoothing}: {label_mechanism(recipe)} has its own loss, which does not use it"]
 
 
 def _list_busy_core_warnings(accelerator: Accelerator, cpu_reading: CpuReading) -> list[str]:

@@ -32,7 +32,8 @@ def translated_store_errors(address: str) -> Iterator[None]:
 def make_store_error(uri: str, error: Exception) -> UserError:
     """Return the error for a store that answered with an error."""
     text = str(getattr(error, "message", None) or error).strip()
-    line = text.splitlines()[0] if text else type(error).__name__
+    reasons = [line for line in text.splitlines() if not line.startswith("(raised as a result of")]  # by SQLAlchemy
+    line = reasons[0] if reasons else type(error).__name__
     file = database.find_database_file(uri)
     hint = f"mlflow db upgrade {redact_address(uri)}" if "db upgrade" in text else STORE_HINT
     if file and "db upgrade" in text:

@@ -12,6 +12,8 @@ from attncli.train.distributed import (
 from attncli.train.evaluation import evaluate_split, predict_split
 from attncli.train.exchange_errors import AllRanksError
 from attncli.train.loop import train_model
+from attncli.train.loss import find_own_loss
+from attncli.train.lr_schedule import describe_late_steps
 from attncli.train.malloc import tune_malloc
 from attncli.train.precision import autocast_context, resolve_precision
 from attncli.train.profiling import profile_training
@@ -29,8 +31,10 @@ __all__ = [
     "check_trainable",
     "choose_device",
     "combine_flags",
+    "describe_late_steps",
     "describe_usual_steps",
     "evaluate_split",
+    "find_own_loss",
     "init_accelerator",
     "is_annealing_at_end",
     "list_device_notes",

@@ -10,6 +10,7 @@ from accelerate.utils import DistributedDataParallelKwargs, check_cuda_p2p_ib_su
 from torch import Tensor, nn
 
 from attncli.errors import UserError
+from attncli.model.host_generators import seed_host_generators
 from attncli.quantities import format_quantity
 from attncli.system import gpu_support, hardware
 from attncli.system.launcher import read_process_rank
@@ -131,6 +132,12 @@ def threads_per_rank(processes: int) -> int:
 
 
 def seed_everything(seed: int, device: torch.device) -> None:
+    """Seed torch on the CPU and on `device`, and the generators of Python and NumPy."""
+    seed_torch(seed, device)
+    seed_host_generators(seed)
+
+
+def seed_torch(seed: int, device: torch.device) -> None:
     """Seed torch on the CPU and on `device`.
 
     torch.manual_seed would do more: for each kind of device that is not in use it keeps the call with a formatted stack

@@ -42,11 +42,14 @@ class Ema:
 
     @torch.no_grad()
     def swap_weights(self) -> None:
-        """Swap the network's weights and the average."""
+        """Swap the network's weights and the average.
+
+        All weights are copied before one is changed, as a weight that two layers share is here under two names.
+        """
+        previous_weights = {name: live_weight.clone() for name, live_weight in self.live_weights.items()}
         for name, live_weight in self.live_weights.items():
-            previous = live_weight.clone()
             live_weight.copy_(self.averaged_weights[name])
-            self.averaged_weights[name].copy_(previous)
+            self.averaged_weights[name].copy_(previous_weights[name])
 
     @torch.no_grad()
     def restore_average(self, saved: dict[str, Tensor]) -> None:

@@ -6,15 +6,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attncli.attention import is_whole_network
 from attncli.train.precision import autocast_context
+
+OwnLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # images and labels to loss and logits
+
+
+def find_own_loss(model: nn.Module, attn: str) -> OwnLoss | None:
+    """Return the method `loss(images, labels) -> (loss, logits)` of a mechanism that is the whole network, or None.
+
+    Other networks are trained on the cross-entropy, whatever they have that is called `loss`.
+    """
+    own_loss = getattr(model, "loss", None) if is_whole_network(attn) else None
+    return own_loss if callable(own_loss) else None
 
 
 class TrainingObjective(nn.Module):
     """Map images (b, ...) and labels (b,), or class shares (b, classes), to the mean loss, a float32 scalar.
 
-    The network's own loss is used if its class has `loss(images, labels) -> (loss, logits)`, else the
-    cross-entropy with label smoothing (Szegedy et al. 2016, section 7), computed in float32. With `class_weights`
-    (classes,), the loss of each image is multiplied by the weight of its class (of its class shares) before the mean.
+    It is `own_loss` if that is given, else the cross-entropy with label smoothing (Szegedy et al. 2016, section 7),
+    computed in float32. With `class_weights` (classes,), the loss of each image is multiplied by the weight of its
+    class (of its class shares) before the mean.
     """
 
     def __init__(
@@ -25,6 +37,7 @@ class TrainingObjective(nn.Module):
         precision: str,
         device: torch.device,
         class_weights: Tensor | None = None,
+        own_loss: OwnLoss | None = None,
     ) -> None:
         super().__init__()
         self.class_weights = class_weights if class_weights is None else class_weights.to(device)
@@ -32,14 +45,13 @@ class TrainingObjective(nn.Module):
         self.smoothing = smoothing
         self.precision = precision
         self.device = device
-        model_loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = getattr(model, "loss", None)
-        self.model_loss = model_loss if callable(model_loss) else None
+        self.own_loss = own_loss
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss of a batch."""
         with autocast_context(self.precision, self.device):
-            result = self.model_loss(images, labels)[0] if self.model_loss else self.model(images)
-        if self.model_loss:
+            result = self.own_loss(images, labels)[0] if self.own_loss else self.model(images)
+        if self.own_loss:
             return result.float()
         if self.class_weights is None:
             return F.cross_entropy(result.float(), labels, label_smoothing=self.smoothing)

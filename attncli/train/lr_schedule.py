@@ -35,6 +35,18 @@ def check_schedule(train: Train) -> None:
         )
 
 
+def describe_late_steps(train: Train) -> str:
+    """Return a line if the training ends before the learning rate is divided as often as the recipe says, else ""."""
+    late_epochs = [epoch for epoch in train.step_epochs if epoch >= train.epochs]
+    if train.schedule != "step" or not late_epochs:
+        return ""
+    times = "never" if late_epochs == list(train.step_epochs) else "less often than the recipe says"
+    return (
+        f"train.epochs={train.epochs}: the training ends before epoch {min(late_epochs)} of train.step_epochs, so the "
+        f"learning rate is divided {times}; train.schedule=cosine fits any number of epochs"
+    )
+
+
 def learning_rate_at(train: Train, step: int, epoch_steps: int) -> float:
     """Return the rate of global step `step` (from 0) with `epoch_steps` steps per epoch; its peak is `train.lr`.
 
@@ -65,6 +77,8 @@ def _half_cosine(fraction: float) -> float:
 
 
 def _one_cycle(step: int, total_steps: int) -> float:
+    if total_steps == 1:
+        return 1.0  # the end of the cycle would train nothing
     peak_step = RISE_SHARE * total_steps - 1  # the (fractional) step of the peak
     first_rate = 1 / START_FACTOR
     if step <= peak_step:

@@ -12,7 +12,7 @@ from torch import nn
 
 from attncli.model import find_mechanisms
 from attncli.seeds import derive_seed
-from attncli.train.distributed import seed_everything
+from attncli.train.distributed import seed_torch
 from attncli.train.random_state import read_random_state, write_random_state
 
 
@@ -66,7 +66,7 @@ class _MechanismStream:
             write_random_state(self._own_state, self._device)
         else:
             self._step_seed = step_seed
-            seed_everything(derive_seed(step_seed, "mechanism", self._path), self._device)
+            seed_torch(derive_seed(step_seed, "mechanism", self._path), self._device)
 
     def leave(self, _module: nn.Module, _inputs: Any, _output: Any) -> None:
         """Put the network's generator back as it was."""

@@ -16,20 +16,23 @@ def build_optimizer(groups: list[dict[str, Any]], train: Train, device: torch.de
     implementation: dict[str, Any] = {"fused": True} if device.type in FUSED_DEVICES else {"foreach": True}
     if train.optimizer == "sgd":
         nesterov = train.nesterov and train.momentum > 0
-        return SGD(groups, lr=train.lr, momentum=train.momentum, nesterov=nesterov, weight_decay=0.0, **implementation)
+        sgd = SGD(groups, lr=train.lr, momentum=train.momentum, nesterov=nesterov, weight_decay=0.0, **implementation)
+        _fill_momentum(sgd)
+        return sgd
     optimizer_class = AdamW if train.optimizer == "adamw" else Adam
     return optimizer_class(groups, lr=train.lr, betas=(train.momentum, 0.999), weight_decay=0.0, **implementation)
 
 
-def zero_momentum(optimizer: Optimizer) -> None:
-    """Give each parameter of SGD a momentum of zeros, from which the first step is the usual one.
+def _fill_momentum(optimizer: Optimizer) -> None:
+    """Give each parameter of SGD that has no momentum one of zeros, from which the first step is the usual one.
 
-    A training with a loss scale needs it. By itself torch's fused SGD makes the momentum in its first step, from memory
-    that nothing has written, and its kernel writes none of it in a step that is skipped because gradients overflowed.
+    By itself torch's fused SGD makes the momentum in its first step, and fails if a parameter has its first gradient
+    later, as in a network that skips blocks at random. It takes memory that nothing has written, and its kernel writes
+    none of it in a step that is skipped because gradients overflowed (`GradScaler`).
     """
     for group in optimizer.param_groups:
-        if isinstance(optimizer, SGD) and group["momentum"]:
-            for parameter in group["params"]:
+        for parameter in group["params"] if isinstance(optimizer, SGD) and group["momentum"] else ():
+            if optimizer.state[parameter].get("momentum_buffer") is None:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
@@ -77,3 +80,4 @@ def restore_optimizer(optimizer: Optimizer, saved: dict[str, Tensor]) -> None:
             value = torch.empty_like(parameter, requires_grad=False).copy_(value)
         state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    _fill_momentum(optimizer)  # checkpoints of earlier versions have none of a parameter that had no gradient yet

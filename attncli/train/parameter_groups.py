@@ -16,9 +16,9 @@ def group_parameters(
     """Return the parameters in groups for an optimiser, each with its `weight_decay` and `lr_scale`.
 
     Norms, biases and gates (every vector or scalar, also one shaped (C, 1, 1) or (1, C, 1, 1) to be multiplied with a
-    map) get no weight decay unless `train.decay_norm_bias` is set. Parameters in `no_weight_decay` of the card, or of
-    the module if its options change them, never get any. `lr_scale` multiplies the scheduled learning rate. Frozen
-    parameters (those that need no gradient) are left out.
+    map) get no weight decay unless `train.decay_norm_bias` is set. Parameters in `no_weight_decay` of the network, of
+    the card, or of the module if its options change them, never get any. `lr_scale` multiplies the scheduled learning
+    rate. Frozen parameters (those that need no gradient) are left out.
 
     Args:
         model: The network.
@@ -27,13 +27,15 @@ def group_parameters(
         parts: The part of the network that each parameter belongs to, for `train.lr_factors`.
     """
     undecayed, lr_factors = _read_card_rules(model, attn)
+    network_rules = _read_undecayed_rules(model, ())  # timm's transformers exempt their tables of positions
     kernels = {id(m.weight) for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         is_gate = id(parameter) not in kernels and _is_gate(parameter)
-        decayed = (not is_gate or train.decay_norm_bias) and name not in undecayed
+        is_exempt = name in undecayed or _is_named_by(name.replace(".host.", "."), network_rules)
+        decayed = (not is_gate or train.decay_norm_bias) and not is_exempt
         part_factor = train.lr_factors.get(parts[name], 1.0) if parts else 1.0
         key = (train.weight_decay if decayed else 0.0, lr_factors.get(name, 1.0) * part_factor)
         groups.setdefault(key, []).append(parameter)
@@ -62,16 +64,21 @@ def _read_card_rules(model: nn.Module, attn: str) -> tuple[set[str], dict[str, f
         undecayed_rules = _read_undecayed_rules(module, card.no_weight_decay)
         for name, _ in module.named_parameters():
             full_name = f"{path}.{name}" if path else name
-            if any(name == rule or name.startswith(rule + ".") for rule in undecayed_rules):
+            if _is_named_by(name, undecayed_rules):
                 undecayed.add(full_name)
             for rule, factor in card.lr_scale:
-                if name == rule or name.startswith(rule + "."):
+                if _is_named_by(name, (rule,)):
                     lr_factors[full_name] = factor
     return undecayed, lr_factors
 
 
+def _is_named_by(name: str, rules: Collection[str]) -> bool:
+    """Return whether a rule is the name of a parameter, or of a module that it is in."""
+    return any(name == rule or name.startswith(rule + ".") for rule in rules)
+
+
 def _read_undecayed_rules(module: nn.Module, card_rules: Collection[str]) -> Collection[str]:
-    """Return the names without weight decay that a mechanism has itself, else those of its card.
+    """Return the names without weight decay that a mechanism or a network has itself, else those given.
 
     Ours have an attribute `no_weight_decay`; published classes have a method of this name, as timm calls it.
     """

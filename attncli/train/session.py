@@ -16,9 +16,10 @@ from attncli.recipe import Recipe
 from attncli.train import distributed, lr_schedule
 from attncli.train.checkpoint import TrainingState
 from attncli.train.fine_tuning import check_parts
-from attncli.train.loss import balance_classes
+from attncli.train.loss import balance_classes, find_own_loss
 from attncli.train.precision import resolve_precision
 from attncli.train.progress import ProgressListener
+from attncli.train.safetensors_io import DTYPES as SAVED_TYPES
 from attncli.train.step_graph import check_graph
 from attncli.train.training_step import TrainingStep, prepare_step
 
@@ -74,9 +75,20 @@ def check_network(model: nn.Module, dataset: Dataset, recipe: Recipe, processes:
             f"train.accumulate: {settings.accumulate} parts of a batch of {format_quantity(own_images, 'image')}",
             f"use at most {own_images}, or a larger train.batch_size",
         )
-    if callable(getattr(model, "loss", None)):
+    _refuse_unsaved_types(model)
+    if find_own_loss(model, recipe.model.attn):
         _refuse_own_loss(dataset, recipe)
     check_parts(model, recipe, dataset.size)
+
+
+def _refuse_unsaved_types(model: nn.Module) -> None:
+    """Raise UserError for a parameter or buffer of a number format that checkpoints cannot hold."""
+    for name, value in model.state_dict().items():
+        if isinstance(value, Tensor) and value.dtype not in SAVED_TYPES:
+            raise UserError(
+                f"{name}: a checkpoint cannot hold {value.dtype}",
+                "use another format, such as complex64 or float32; register_buffer(..., persistent=False) is not saved",
+            )
 
 
 def _refuse_own_loss(dataset: Dataset, recipe: Recipe) -> None:

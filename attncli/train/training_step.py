@@ -19,7 +19,7 @@ from attncli.train.cpu_convolutions import speed_up_convolutions
 from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
 from attncli.train.ema import Ema
 from attncli.train.fine_tuning import freeze_parts
-from attncli.train.loss import TrainingObjective
+from attncli.train.loss import TrainingObjective, find_own_loss
 from attncli.train.mechanism_streams import separate_mechanism_draws
 from attncli.train.norm_counters import keep_norm_counters_on_host
 from attncli.train.parameter_groups import group_parameters
@@ -71,12 +71,14 @@ def prepare_step(
     parts = freeze_parts(model, recipe, size)
     _prepare_model(model, settings, device, precision, processes)
     objective = TrainingObjective(
-        model, smoothing=settings.label_smoothing, precision=precision, device=device, class_weights=class_weights
+        model,
+        smoothing=settings.label_smoothing,
+        precision=precision,
+        device=device,
+        class_weights=class_weights,
+        own_loss=find_own_loss(model, recipe.model.attn),
     )
     optimizer = optim.build_optimizer(group_parameters(model, settings, recipe.model.attn, parts), settings, device)
-    scaler = GradScaler(device.type, enabled=precision == "fp16")
-    if scaler.is_enabled():
-        optim.zero_momentum(optimizer)
     return TrainingStep(
         settings=settings,
         device=device,
@@ -84,7 +86,7 @@ def prepare_step(
         model=model,
         objective=objective,
         optimizer=optimizer,
-        scaler=scaler,
+        scaler=GradScaler(device.type, enabled=precision == "fp16"),
         ema=Ema(model, settings.ema) if settings.ema is not None else None,
         graph=make_step_graph(recipe, model, optimizer, device, precision, processes),
     )

@@ -16,12 +16,15 @@ from attncli.recipe import Data, Recipe
 from attncli.recipe.image_size import format_image_size
 from attncli.records import Evaluation
 from attncli.runs import FinishedRun
+from attncli.system.files import expand_user_path
 from attncli.track.predictions import ImagePredictions
 from attncli.train.distributed import choose_kernels
 from attncli.trained.corruptions import CORRUPTIONS, corrupt_images
 from attncli.trained.network import TrainedNetwork
 
 SPLITS = ("test", "val", "train")
+PLACE_AND_CUT_KEYS = ("root", "classes", "per_class", "fraction", "test_per_class", "folds", "content")
+LAYOUT_KEYS = ("of", "configuration", "image_column", "label_column", "group_column", "group_pattern")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +47,14 @@ class EvaluationRequest:
 def load_other_images(trained: TrainedNetwork, request: EvaluationRequest) -> Dataset:
     """Return the images to evaluate a run on, labelled with the run's classes and normalised as in its training.
 
+    Of another dataset without a test split, all images are the test images.
+
     Raises UserError if the images cannot be read, have classes that the run does not know, or another size, and for a
     split of the run's own images if they have changed since.
     """
-    dataset = data.load(_choose_data(trained, request), cache=trained.folder.parent / "cache")
+    chosen = _choose_data(trained, request)
+    tests_all = "name" in request.data_values and not _are_same_images(chosen, trained.recipe.resolve_data())
+    dataset = data.load(chosen, cache=trained.folder.parent / "cache", tests_all=tests_all)
     trained_digest = trained.result.data_digest if trained.result else ""
     if not request.data_values and trained_digest not in ("", dataset.digest):
         raise UserError(
@@ -80,16 +87,25 @@ def load_other_images(trained: TrainedNetwork, request: EvaluationRequest) -> Da
 
 def _choose_data(trained: TrainedNetwork, request: EvaluationRequest) -> Data:
     """Return the section `data` of the images to evaluate a run on: cut as in its training, if they are its own."""
-    values = trained.recipe.resolve_data().model_dump() | dict(request.data_values)
-    if "name" in request.data_values:  # subsets and folds were those of the run's own dataset
-        values |= dict.fromkeys(("classes", "per_class", "fraction", "test_per_class", "folds", "content"))
-        values |= {"fold": 0}
-        values |= {} if "root" in request.data_values else {"root": None}
+    own = trained.recipe.resolve_data()
+    values, is_named = own.model_dump(), "name" in request.data_values
+    if is_named:
+        values |= dict.fromkeys(PLACE_AND_CUT_KEYS) | {"fold": 0}
+    if is_named and request.data_values["name"] != own.name:
+        values |= dict.fromkeys(LAYOUT_KEYS) | {"unused_splits": []}
+    values |= dict(request.data_values)
+    if is_named:
         values["image_size"] = values["image_size"] or list(trained.size)
         values["grey_range"] = values["grey_range"] or (
             None if trained.grey_range is None else list(trained.grey_range)
         )
     return Data.model_validate(values)
+
+
+def _are_same_images(one: Data, other: Data) -> bool:
+    """Return whether two sections `data` read the same dataset from the same place."""
+    places = [data.root and expand_user_path(data.root, "data.root").resolve() for data in (one, other)]
+    return (one.name, one.of, places[0]) == (other.name, other.of, places[1])
 
 
 def evaluate_elsewhere(

@@ -1,5 +1,6 @@
 """A user's own network, `--backbone FILE.py:NAME`: its sites are found by structure, or it is refused with a reason."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from attncli.measure.cost import count_recipe
 from attncli.measure.site_costs import list_site_costs
 from attncli.recipe import Recipe
 from attncli.track.tags import format_run_name
+from attncli.train.distributed import seed_everything
 from attncli.train.fine_tuning import find_parts
 
 SHAPE = model.InputSpec(5, (16, 16))
@@ -302,3 +304,51 @@ def test_a_lazy_layer_that_no_pass_uses_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         build_lazy(tmp_path, "Forgotten")
     assert "other" in caught.value.problem
+
+
+HOST_DRAWS = """
+import random
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.conv.weight.data = torch.tensor(np.random.standard_normal((4, 3, 3, 3)), dtype=torch.float32)
+        self.block = nn.Conv2d(4, 4, 3, padding=1)
+        self.fc = nn.Linear(4, num_classes)
+        self.skips = []
+
+    def forward(self, x):
+        x = self.conv(x)
+        if self.training:
+            self.skips.append(random.random() < 0.5)
+        return self.fc((x if self.training and self.skips[-1] else self.block(x)).mean((2, 3)))
+"""
+
+
+def test_draws_from_python_and_numpy_follow_the_seed(tmp_path: Path) -> None:
+    """Weights from numpy.random and blocks skipped by random.random() are the same again, and the plain network's."""
+    file = tmp_path / "net.py"
+    file.write_text(HOST_DRAWS)
+    state = random.getstate()
+    plain, again, gated = (model.build(read(f"{file}:Net", attn), SHAPE) for attn in ("none", "none", "se"))
+    other = model.build(read(f"{file}:Net", "none", "seed=1"), SHAPE)
+    kernels = [
+        {name.replace(".host", ""): value for name, value in net.state_dict().items()}["conv.weight"]
+        for net in (plain, again, gated, other)
+    ]
+    assert [torch.equal(kernels[0], kernel) for kernel in kernels] == [True, True, True, False]
+    assert random.getstate() == state
+    skips = []
+    for _ in range(2):
+        seed_everything(5, torch.device("cpu"))
+        for _ in range(8):
+            plain.train()(torch.zeros(2, 3, 16, 16))
+        skips.append(plain.skips[-8:])
+    assert skips[0] == skips[1]
+    assert {*skips[0]} == {True, False}

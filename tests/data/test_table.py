@@ -48,6 +48,17 @@ def list_beside(root: Path, lists: dict[str, str]) -> Path:
     return root
 
 
+@pytest.mark.parametrize("column", ["part", "set", "split"])
+def test_a_column_that_is_named_as_labels_or_groups_is_no_split(tmp_path: Path, column: str) -> None:
+    """Its usual name would make it the column of splits, and left and right are no splits."""
+    pictures(tmp_path / "x")
+    labels, groups = (tmp_path / f"{name}.csv" for name in ("labels", "groups"))
+    labels.write_text(f"path,{column}\n" + "".join(f"x/{i}.png,{['left', 'right'][i % 2]}\n" for i in range(10)))
+    groups.write_text(f"path,label,{column}\n" + "".join(f"x/{i}.png,{'ab'[i % 2]},{i // 2}\n" for i in range(10)))
+    assert load(labels, label_column=column).classes == ("left", "right")
+    assert load(groups, group_column=column).classes == ("a", "b")
+
+
 def test_lists_of_paths_only(tmp_path: Path) -> None:
     """Their folders are the classes, which is said; the images lie in another folder than the lists (Food-101, DTD)."""
     lists = {"meta/train.txt": "".join(f"{'ab'[i % 2]}/{i}\n" for i in range(6)),

@@ -133,13 +133,17 @@ def test_refusals_are_a_line_and_a_hint(text, hint):
     assert hint in found.hint
 
 
-def test_an_error_of_the_database_is_printed_once(client, runs, capfd):
+def test_an_error_of_the_database_is_printed_once(tmp_path, capfd):
     """MLflow would log the traceback of an error that it raises, as for a full disk, before the line of the command."""
+    run_store = RunStore(tmp_path)
+    client = store.connect_store(run_store)
     number = client.create_experiment("plain")
-    with sqlite3.connect(runs / "mlflow.db") as connection:
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
         connection.execute("DROP TABLE tags")
     connection.close()
-    with pytest.raises(UserError, match="no such table: tags"), translated_store_errors(f"sqlite:///{runs}/mlflow.db"):
+    capfd.readouterr()
+    errors = translated_store_errors(run_store.resolve_address())
+    with pytest.raises(UserError, match="no such table: tags"), errors:
         client.create_run(number)
     assert capfd.readouterr().err == ""
 

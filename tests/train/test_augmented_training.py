@@ -78,7 +78,8 @@ class Own(Net):
         return logits.square().mean(), logits
 
 
-def test_a_loss_of_its_own_takes_no_mixtures() -> None:
+def test_a_loss_of_its_own_takes_no_mixtures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mixed labels and a network's own loss are refused before the first step."""
+    monkeypatch.setattr("attncli.train.loss.is_whole_network", lambda name: True)
     with pytest.raises(UserError, match=r"data\.mixup, data\.cutmix"):
         run(net(Own), TRIVIAL)

@@ -54,3 +54,22 @@ def test_applied_and_back():
     assert same(model, after)
     with ema.applied_average():
         assert same(model, before)
+
+
+def test_tied_weights_come_back():
+    """A weight that two layers share is the average within the block and itself after it, any number of times."""
+
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(1, 1, bias=False)
+            self.second = self.first
+
+    model = Tied()
+    model.first.weight.data.fill_(1.0)
+    ema = Ema(model, 0.9)
+    model.first.weight.data.fill_(3.0)
+    for _ in range(3):
+        with ema.applied_average():
+            assert model.second.weight.item() == 1.0
+        assert model.first.weight.item() == 3.0

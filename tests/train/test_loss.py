@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from attncli.train.loss import TrainingObjective, balance_classes
+from attncli.train.loss import TrainingObjective, balance_classes, find_own_loss
 
 CPU = torch.device("cpu")
 
@@ -59,10 +59,28 @@ def test_own_loss_under_the_same_format():
             seen.append(y.dtype)
             return y.sum(), y
 
-    loss = TrainingObjective(Own(), smoothing=0.0, precision="bf16", device=CPU)(
+    model = Own()
+    loss = TrainingObjective(model, smoothing=0.0, precision="bf16", device=CPU, own_loss=model.loss)(
         torch.ones(2, 3, 1, 1), torch.tensor([0, 1])
     )
     assert (loss.item(), loss.dtype, seen) == (12.0, torch.float32, [torch.bfloat16])
+
+
+def test_only_a_mechanism_that_is_the_network_has_its_own_loss():
+    """A user's network may have a criterion called `loss`, as in Lightning, or a method with other arguments."""
+
+    class Criterion(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.loss = nn.CrossEntropyLoss()
+
+    class Method(nn.Module):
+        def loss(self, logits, labels): ...
+
+    assert [find_own_loss(model, attn) for model in (Criterion(), Method()) for attn in ("none", "eca")] == [None] * 4
+    ram = Method()
+    assert find_own_loss(ram, "ram") == ram.loss
+    assert find_own_loss(nn.Identity(), "ram") is None
 
 
 def test_balanced_weights_give_each_class_the_same_share() -> None:

@@ -35,7 +35,22 @@ def test_onecycle_is_torchs(epochs):
 def test_onecycle_of_a_handful_of_steps(steps):
     """Even one step has a rate, positive and no higher than the peak."""
     train = recipe(schedule="onecycle", epochs=1, lr=0.2).train
-    assert all(0 < lr_schedule.learning_rate_at(train, step, steps) <= 0.2 for step in range(steps))
+    found = [lr_schedule.learning_rate_at(train, step, steps) for step in range(steps)]
+    assert all(0 < rate <= 0.2 for rate in found)
+    if steps == 1:
+        assert found == [0.2]  # the end of the cycle is a 250,000th of it
+
+
+@pytest.mark.parametrize(
+    ("epochs", "words"),
+    [(200, []), (123, ["before epoch 123", "less often"]), (82, ["before epoch 82", "never"]), (1, ["never"])],
+)
+def test_steps_after_the_end_are_told(epochs, words):
+    """`--epochs` may end a training before the learning rate falls; after epoch 82 it falls if there is an epoch 83."""
+    line = lr_schedule.describe_late_steps(recipe(schedule="step", step_epochs=[82, 123], epochs=epochs).train)
+    assert all(word in line for word in words)
+    assert bool(line) == bool(words)
+    assert lr_schedule.describe_late_steps(recipe(schedule="cosine", epochs=epochs).train) == ""
 
 
 def test_cosine_is_torchs():

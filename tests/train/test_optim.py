@@ -73,3 +73,23 @@ def test_no_momentum_no_nesterov():
     optimizer = optim.build_optimizer(groups(model), recipe(momentum=0.0, nesterov=True).train, CPU)
     steps(model, optimizer, 1)
     assert optim.collect_optimizer_tensors(optimizer) == {}
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_first_gradient_may_come_late(restored):
+    """A network that skips a block in its first steps trains it later as if its momentum had been zero until then."""
+    early, late = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    train = recipe(momentum=0.5, nesterov=False, lr=1.0).train
+    parameters = [{"params": [early, late], "weight_decay": 0.0, "lr_scale": 1.0}]
+    optimizer = optim.build_optimizer(parameters, train, CPU)
+    early.grad = torch.ones(3)
+    optimizer.step()
+    if restored:
+        saved = {"0.momentum_buffer": torch.ones(3)}
+        optimizer = optim.build_optimizer(parameters, train, CPU)
+        optim.restore_optimizer(optimizer, saved)
+    late.grad = torch.ones(3)
+    optimizer.step()
+    optimizer.step()
+    assert early.tolist() == pytest.approx([1 - 1.0 - 1.5 - 1.75] * 3)
+    assert late.tolist() == pytest.approx([1 - 1.0 - 1.5] * 3)

@@ -23,7 +23,7 @@ from attncli.commands.eval import EvaluatedRun
 from attncli.errors import RunFailedError, UserError
 from attncli.interpret.load_run import load_finished_run
 from attncli.model import InputSpec
-from attncli.recipe import Recipe
+from attncli.recipe import Data, Recipe
 from attncli.records import RESULT, Evaluation, Status
 from attncli.report.contact_sheet import read_thumbnail
 from attncli.run import describe_dataset
@@ -36,6 +36,7 @@ from attncli.train.parameter_groups import group_parameters
 from attncli.trained import ImageClassifier, corruptions, export, load_trained_network
 from attncli.trained.evaluate import (
     EvaluationRequest,
+    _choose_data,
     choose_available_precision,
     describe_precision,
     evaluate_elsewhere,
@@ -331,6 +332,40 @@ def test_classes_are_matched_by_name(folder: Path, tmp_path: Path) -> None:
         (tmp_path / "images" / part / "7").rename(tmp_path / "images" / part / "cat")
     with pytest.raises(UserError, match="'cat'"):
         load_other_images(trained, request)
+
+
+def test_other_images_without_a_test_split_are_all_evaluated(folder: Path, tmp_path: Path) -> None:
+    """A folder of classes is an external test set, and not a dataset to cut; the run's own images are cut as before."""
+    trained, root = load_trained_network(folder), tmp_path / "pictures"
+    generator = np.random.default_rng(0)
+    for name in "0123456789":
+        (root / name).mkdir(parents=True)
+        for number in range(5):
+            Image.fromarray(generator.integers(256, size=(8, 8), dtype=np.uint8)).save(root / name / f"{number}.png")
+    request = EvaluationRequest(data_values={"name": "folder", "root": str(root)})
+    images = load_other_images(trained, request)
+    assert images.test.labels.bincount().tolist() == [5] * 10
+    assert not any("no test split" in note for note in images.notes)
+    recipe = trained.recipe.model_copy(update={"data": Data(name="folder", root=str(root))})
+    own = load_other_images(replace(trained, recipe=recipe), request)
+    assert own.test.labels.bincount().tolist() == [1] * 10
+    cut = data.load(recipe.data, cache=tmp_path / "cache")
+    size = data.load_size(trained.folder.parent / "cache", recipe.data)
+    assert len(cut.test) == 10
+    assert size is None or size.test == 10  # a plan's cut
+
+
+def test_keys_of_the_runs_own_dataset_are_not_those_of_another(folder: Path, tmp_path: Path) -> None:
+    """Its columns, its base and its unused splits mean nothing there; a key that is asked for holds, null too."""
+    trained = load_trained_network(folder)
+    own = Data(name="table", root="x.csv", label_column="diagnosis", group_column="patient", unused_splits=["extra"])
+    run = replace(trained, recipe=trained.recipe.model_copy(update={"data": own}))
+    values = {"name": "folder", "root": str(tmp_path), "classes": ["1"], "flip": None}
+    chosen = _choose_data(run, EvaluationRequest(data_values=values))
+    assert (chosen.label_column, chosen.group_column, chosen.unused_splits) == (None, None, [])
+    assert (chosen.classes, chosen.flip) == (["1"], None)
+    same = _choose_data(run, EvaluationRequest(data_values={"name": "table", "root": "y.csv"}))
+    assert (same.label_column, same.group_column, same.unused_splits) == ("diagnosis", "patient", ["extra"])
 
 
 def write_deep_images(root: Path, top: int) -> None:

@@ -147,7 +147,8 @@ def read_labels(column: pa.ChunkedArray, location: str) -> list[Label]:
     if missing:
         raise UserError(
             f"{location}: {format_quantity(len(missing), 'row')} without a label, the first is row {missing[0]}",
-            "leave these rows out of the file, or name another column: --set data.label_column=NAME",
+            "leave these rows out of the file, or name another column: --set data.label_column=NAME; if a whole split "
+            "has no labels: --set 'data.unused_splits=[test]'",
         )
     if pa.types.is_boolean(column.type):
         return [str(value).lower() for value in values]

@@ -35,7 +35,8 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
 
     Images are resized to data.image_size; without it, all must have the size of the first. With resized crops,
     evaluation sees the centre only (data.centre). If there is no `test`, it is cut from `train`: one fifth of each
-    class, chosen by a fixed seed. For published constants, use dataclasses.replace on the result.
+    class, chosen by a fixed seed; with `paths.tests_all` it is all of `train`. For published constants, use
+    dataclasses.replace on the result.
 
     Args:
         listings: files by class, for each split.
@@ -58,13 +59,16 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
     train = splits["train"]
     notes = _describe_skipped(listings) + tuple(note for listing in listings.values() for note in listing.notes)
     if "test" not in splits:
-        notes = notes if data.folds else (*notes, NO_TEST_NOTE)
+        notes = notes if data.folds or paths.tests_all else (*notes, NO_TEST_NOTE)
         notes += describe_unused_siblings(paths.user_root) if paths.user_root is not None else ()
         classes = listings["train"].classes
         if data.group_pattern is None:
             notes += _describe_augmented_copies(listings["train"])
-        train_rows, test_rows = subset.cut_test_or_fold(data, train.labels, classes, train.groups)
-        splits |= {"train": train.select_rows(train_rows), "test": train.select_rows(test_rows)}
+        if paths.tests_all:
+            splits |= {"test": train}
+        else:
+            train_rows, test_rows = subset.cut_test_or_fold(data, train.labels, classes, train.groups)
+            splits |= {"train": train.select_rows(train_rows), "test": train.select_rows(test_rows)}
     return DatasetSource(
         classes=tuple(listings["train"].classes),
         train=splits["train"],

@@ -8,7 +8,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -214,8 +214,8 @@ def read_labelled_paths(table: PathTable, wanted: ColumnNames) -> LabelledPaths 
     """
     image = _find_column(table, wanted.image, IMAGE_COLUMNS, "data.image_column") or table.columns[0]
     label = _find_column(table, wanted.label, LABEL_COLUMNS, "data.label_column")
-    split = _find_column(table, None, SPLIT_COLUMNS, "")
     group = _find_column(table, wanted.group, (), "data.group_column")
+    split = _find_column(table, None, SPLIT_COLUMNS, "", taken=(image, label, group))
     others = [name for name in table.columns if name not in (image, split, group)]
     if label is not None:
         labels = table.read_column(label)
@@ -260,12 +260,19 @@ def _parse_folder(text: str) -> str:
     return PurePath(text.replace("\\", "/")).parent.name
 
 
-def _find_column(table: PathTable, wanted: str | None, usual: Sequence[str], key: str) -> str | None:
+def _find_column(
+    table: PathTable, wanted: str | None, usual: Sequence[str], key: str, taken: Collection[str | None] = ()
+) -> str | None:
+    """Return the wanted column, else the first with a usual name that has no other use, or None.
+
+    Raises UserError if the wanted column, which the key `key` names, is not there.
+    """
     if wanted is not None:
         if wanted not in table.columns:
             raise unknown_name_error("column", wanted, table.columns, location=f"{table.path}: {key}")
         return wanted
-    return next((name for word in usual for name in table.columns if _fold(name) == word), None)
+    free = [name for name in table.columns if name not in taken]
+    return next((name for word in usual for name in free if _fold(name) == word), None)
 
 
 def _join_class_columns(table: PathTable, columns: Sequence[str]) -> list[str]:
