@@ -167,7 +167,7 @@ def log_torch_model(net: Any, run_id: str, name: str, run_store: RunStore, examp
 
 @contextmanager
 def _tracking_address(address: str) -> Iterator[None]:
-    """Give MLflow an address, for its functions that take none. It also sets a variable of later runs, which is undone."""
+    """Give MLflow an address, for functions that take none. It sets a variable of later runs too, which is undone."""
     import mlflow
 
     previous_address, variable = mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI")
