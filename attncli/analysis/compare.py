@@ -108,12 +108,8 @@ def _make_comparison_row(paired: PairedVariant, name: str, recipe: str, margin: 
         epochs=run.recipe.train.epochs,
         precision=run.result.precision or None,
         image_size=_find_image_side(run.recipe.data),
-<<<<<<< HEAD
         zeroed_by_card=_follows_card(run.recipe.model),
-=======
-        starts_by_recipe=run.recipe.model.zero_init_residual is not None,
         draws_test_images=_draws_test_images(run.recipe.data),
->>>>>>> s31-main
         nonfinite_by_seed=variant.count_nonfinite_by_seed(),
         runs=tuple(run for _, run in sorted(variant.runs_by_seed.items())),
     )
