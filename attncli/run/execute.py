@@ -28,7 +28,7 @@ from attncli.run.identity import identify_run
 from attncli.run.listener import RunListener
 from attncli.run.naming import describe_dataset, make_input_spec
 from attncli.run.preconditions import check_preconditions, describe_steps, list_warnings
-from attncli.run.run_dir import clear_run_dir, locked_run_dir, translated_disk_errors
+from attncli.run.run_dir import DISK_ERRNOS, clear_run_dir, locked_run_dir, translated_disk_errors
 from attncli.run.stages import RunContext, describe_run_machine, train_and_measure
 from attncli.system.files import write_atomically
 from attncli.system.gc_tuning import relaxed_gc
@@ -38,7 +38,7 @@ from attncli.track import ActiveRun, RunStore, Tracker
 from attncli.track.parent_runs import PARENT_TAG
 from attncli.train import Interrupted, distributed
 
-FigureHook = Callable[[Path, Dataset], None]
+FigureHook = Callable[[Path, Dataset], str | None]  # returns what the pictures lack, if anything
 DatasetLoader = Callable[..., Dataset]  # data.load, or a cached one
 
 
@@ -60,7 +60,8 @@ def execute_run(
 
     Args:
         fresh: start again; otherwise an unfinished run resumes from its checkpoint.
-        save_figures: `save_figures(folder, dataset)` may add pictures to the folder before it goes to MLflow.
+        save_figures: `save_figures(folder, dataset)` may add pictures to the folder before it goes to MLflow; the run
+            warns of a failure.
         load_dataset: `data.load`, or a function that caches its answers.
         tags: are added to the MLflow run.
         timing_threads: measure no speed here, but take the one that was measured before with so many threads, if any.
@@ -199,15 +200,20 @@ def _run_tracked(
             active_run.end_run("KILLED")
             raise
         if save_figures:
-            _save_figures(context, save_figures)
+            _draw_pictures(context, save_figures)
         if warning := active_run.end_run("FINISHED"):
             context.listener.on_warning(warning)
     return result
 
 
-def _save_figures(context: RunContext, save_figures: FigureHook) -> None:
-    """Draw the run; a file of its recipe that has changed since may forbid it, which is a warning."""
+def _draw_pictures(context: RunContext, save_figures: FigureHook) -> None:
+    """Draw the run's pictures; warn of those that fail, as the training is done and its result written."""
     try:
-        save_figures(context.folder, context.dataset)
-    except UserError as error:
-        context.listener.on_warning(f"no pictures: {error.problem}")
+        if problem := save_figures(context.folder, context.dataset):
+            context.listener.on_warning(problem)
+    except Exception as error:
+        if isinstance(error, Interrupted) or getattr(error, "errno", None) in DISK_ERRNOS:
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        hint = f"`attncli look {context.folder.name}` draws those of the attention"
+        context.listener.on_warning(f"not all pictures of the run were drawn ({reason}); {hint}")
