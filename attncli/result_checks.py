@@ -14,13 +14,14 @@ from attncli.records import Epoch, Evaluation, Result, Speed
 from attncli.result_files import forget_image_root
 from attncli.runs import RECIPE
 from attncli.system.code_reference import label_mechanism_name
-from attncli.track.predictions import read_predictions
+from attncli.track.predictions import ImagePredictions, read_predictions
 from attncli.track.provenance import Provenance, read_provenance
 
 BACKWARD_FACTOR = 3  # MACs of a training step per MAC of inference: forward, and two products backward
 MOST_MACS_PER_S = {"cpu": 2e13, "cuda": 2e15, "mps": 5e13}  # above what processors and accelerators of today reach
 TIME_TOLERANCE = 1.05  # a run's seconds are rounded, its epochs are timed by themselves
-FEWEST_EQUAL = 100  # test images from which equal predictions of two networks are a copy and no chance
+FEWEST_EQUAL = 100  # test images from which equal predictions of two networks may be a copy and no chance
+FEWEST_WRONG = 20  # wrong answers among them: good networks make the same few errors, copies any number
 
 
 def find_result_problems(folder: Path, info: Mapping[str, Any]) -> list[str]:
@@ -136,15 +137,22 @@ def _check_speeds(folder: Path, result: Result) -> Iterator[str]:
 
 
 def _find_copies(folder: Path, digests: list[str]) -> list[str]:
-    """Return a line for each run whose predictions are, image by image, those of another run."""
+    """Return a line for each run whose predictions are, image by image, those of another run, and no chance."""
     first_by_content: dict[str, str] = {}
     problems = []
     for digest in digests:
         predictions = read_predictions(folder / digest)
-        if predictions is None or len(predictions.predicted) < FEWEST_EQUAL:
+        if predictions is None or not _is_distinctive(predictions):
             continue
         content = hashlib.sha256(predictions.predicted.tobytes() + predictions.labels.tobytes()).hexdigest()
         first = first_by_content.setdefault(content, digest)
         if first != digest:
             problems.append(f"{digest}: predicts the same for every test image as {first}")
     return problems
+
+
+def _is_distinctive(predictions: ImagePredictions) -> bool:
+    """Return whether no other network predicts the same by chance: many images and errors, and not one class only."""
+    wrong = len(predictions.predicted) - int(predictions.mark_correct().sum())
+    is_large = len(predictions.predicted) >= FEWEST_EQUAL and wrong >= FEWEST_WRONG
+    return is_large and len(set(predictions.predicted.tolist())) > 1

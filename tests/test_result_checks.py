@@ -168,3 +168,20 @@ def test_shipped_results_are_listed_and_used(tmp_path: Path, monkeypatch: pytest
     alone = line("compare", "--shipped", "small", "--json", "--alone").json()
     assert {r["attn"]: r["n"] for r in alone} == {"none": 3, "eca": 3}
     refused(line("compare", "--shipped", "smal"), "smal")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "classes", "is_copy"), [(range(20), 4, True), (range(19), 4, False), (range(50, 200), 1, False)]
+)
+def test_networks_that_agree_by_chance_are_no_copies(
+    extracted: Path, wrong: range, classes: int, is_copy: bool
+) -> None:
+    """Good networks make the same few errors or none, and bad ones predict the most frequent class of every image."""
+    labels = np.zeros(IMAGES, dtype=int) if classes == 1 else np.arange(IMAGES) % classes
+    predicted = labels.copy()
+    labels[list(wrong)] = (labels[list(wrong)] + 1) % CLASSES
+    places = sorted(extracted.iterdir())
+    for place in places:
+        write_predictions(place, predicted, labels, CLASSES)
+    problems = find_result_problems(extracted, {"runs": [place.name for place in places]})
+    assert any("predicts the same for every test image" in problem for problem in problems) == is_copy

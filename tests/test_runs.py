@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from attncli import recipe as recipes
 from attncli import track
 from attncli.analysis.run_filter import read_run_filter
 from attncli.api import compare, list_runs
@@ -114,6 +115,16 @@ def test_parameters_of_mlflow_are_the_recipe(tmp_path):
     options = {"se": {"reduction": 8}, "eca": {"k": 5}}  # of a combination, by part
     recipe = run(tmp_path, attn="se+eca", seed=0, top1=0.5, model__options=options)
     assert mlflow_rows._parse_recipe(flatten_params(recipe)) == recipe
+
+
+def test_texts_that_look_like_numbers_stay_texts(tmp_path):
+    """A folder 2024 and a column 1e3 come back as texts, also from stores of earlier versions, which quoted none."""
+    recipe = recipes.read(values={"data.name": "folder", "data.root": "2024", "data.label_column": "1e3"})
+    params = flatten_params(recipe)
+    assert mlflow_rows._parse_recipe(params) == recipe
+    assert mlflow_rows._parse_recipe(params | {"data.root": "2024", "data.label_column": "1e3"}) == recipe
+    options = recipes.read(values={"model.attn": "gate.py:Gate", "model.options": {"form": "8", "n": 8}})
+    assert mlflow_rows._parse_recipe(flatten_params(options)).model.options == {"form": "8", "n": 8}
 
 
 def test_folder_and_store_complete_each_other(recorded):

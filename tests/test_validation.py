@@ -6,6 +6,7 @@ import pytest
 
 from attncli import validation
 from attncli.errors import UserError
+from attncli.recipe import Recipe
 
 
 def problems(*overrides: str) -> list[str]:
@@ -29,6 +30,42 @@ def problems(*overrides: str) -> list[str]:
 def test_unknown_names(override: str, expected_text: str) -> None:
     """An unknown name is reported with its key and the nearest known one."""
     assert any(expected_text in p for p in problems(override))
+
+
+def write_se_recipe(folder: Path) -> Path:
+    """The file of a recipe with a mechanism that has options and a place."""
+    path = folder / "se.yaml"
+    path.write_text("model: {attn: se, options: {reduction: 4}, site: mid}\n")
+    return path
+
+
+@pytest.mark.parametrize("by_option", [True, False])
+def test_another_mechanism_than_the_files_has_its_own_options(by_option: bool, tmp_path: Path) -> None:
+    """As in a sweep: cbam was trained with the reduction of se. The place stays, and so do options that are given."""
+
+    def read(attn: str, *overrides: str) -> Recipe:
+        values, words = ({"model.attn": attn}, ()) if by_option else (None, (f"model.attn={attn}",))
+        return validation.read(write_se_recipe(tmp_path), (*overrides, *words), values)
+
+    assert (read("cbam").model.options, read("cbam").model.site) == ({}, "mid")
+    assert read("cbam", "model.options.reduction=8").model.options == {"reduction": 8}
+    assert read("se").model.options == {"reduction": 4}
+    assert validation.read(write_se_recipe(tmp_path), ["model.stages=[1]"]).model.options == {"reduction": 4}
+
+
+def test_no_mechanism_in_place_of_the_files_is_the_plain_network(tmp_path: Path) -> None:
+    """It is the run that the other runs of the recipe are compared with, not a second one with a place for nothing."""
+    path = write_se_recipe(tmp_path)
+    for plain in (validation.read(path, values={"model.attn": "none"}), validation.read(path, ["model.attn=none"])):
+        assert plain == validation.read(path).make_baseline()
+        assert (plain.model.options, plain.model.site) == ({}, None)
+
+
+def test_options_of_a_file_without_a_mechanism_are_those_of_the_one_that_is_given(tmp_path: Path) -> None:
+    """Such a file describes any mechanism with these options."""
+    path = tmp_path / "r.yaml"
+    path.write_text("model: {options: {reduction: 4}}\n")
+    assert validation.read(path, values={"model.attn": "se"}).model.options == {"reduction": 4}
 
 
 def test_errors_of_form_and_of_names_come_together() -> None:

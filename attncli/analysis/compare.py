@@ -66,7 +66,7 @@ def _make_comparison_row(paired: PairedVariant, name: str, recipe: str, margin: 
     image_error, disagreement = _read_image_evidence(paired)
     return ComparisonRow(
         dataset=run.dataset,
-        images=run.images,
+        images=variant.images,
         backbone=run.recipe.model.backbone_label,
         variant=name,
         attn=run.result.attn,
@@ -108,6 +108,7 @@ def _make_comparison_row(paired: PairedVariant, name: str, recipe: str, margin: 
         precision=run.result.precision or None,
         image_size=_find_image_side(run.recipe.data),
         starts_by_recipe=run.recipe.model.zero_init_residual is not None,
+        draws_test_images=_draws_test_images(run.recipe.data),
         nonfinite_by_seed=variant.count_nonfinite_by_seed(),
         runs=tuple(run for _, run in sorted(variant.runs_by_seed.items())),
     )

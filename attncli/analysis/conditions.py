@@ -17,6 +17,7 @@ UNKNOWN = "unknown"  # what a run of an earlier version did not record
 AUTO = "auto"
 USUAL_SIDE = 224  # px, at which papers train on photographs of many sizes
 CONDITION_NAMES = ("precision", "device", "torch", "processes", "code")
+NETWORK = "network"  # in the key of a baseline: the hash of the user's own network and weights
 GUESSED_NAMES = ("precision", "device", "torch")
 PART_KEYS = ("classes", "per_class", "fraction", "test_per_class")
 
@@ -55,7 +56,18 @@ def complete_conditions(runs: Sequence[FinishedRun]) -> list[dict[str, str]]:
 
 def name_mechanism_code(result: Result | FailedRun) -> str:
     """Return the hash of the mechanism's code, "" if there is none or it is unknown."""
-    return (result.code or "").partition("/")[2]
+    return _read_code_part(result, 1)
+
+
+def name_network_files(result: Result | FailedRun) -> str:
+    """Return the hash of the user's own network and weights, "" if there are none or it is unknown."""
+    return _read_code_part(result, 2)
+
+
+def _read_code_part(result: Result | FailedRun, number: int) -> str:
+    """Return a part of the name of the code (`attncli.measure.code_state`), "" if the name lacks it."""
+    parts = (result.code or "").split("/")
+    return parts[number] if number < len(parts) else ""
 
 
 def describe_part(recipe: Recipe) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from attncli.analysis import stats
+from attncli.analysis.folds import name_pair
 from attncli.analysis.looks import SeedPlan
 from attncli.analysis.simultaneous import SimultaneousEstimate
 from attncli.quantities import format_numbers, format_quantity
@@ -13,12 +14,13 @@ ALTERNATIVE_PRECISION = 3  # digits of a number of points
 
 @dataclass(frozen=True, kw_only=True)
 class VariantEvidence:
-    """What is known of one variant: pairs of seeds, failed seeds, plan, level and estimate.
+    """What is known of one variant: pairs of seeds, finished and failed seeds, plan, level and estimate.
 
     `seeds` is the number of seeds that the plan counts: of folds those with every fold, `folds` of them per seed.
     """
 
     pairs: int
+    finished: int  # seeds, those that the baseline lacks too; of folds, their number
     failed_seeds: tuple[int, ...]
     plan: SeedPlan
     estimate: SimultaneousEstimate | None
@@ -31,9 +33,9 @@ def word_verdict(evidence: VariantEvidence, margin: float) -> str:
     """Return the verdict on a variant that has a baseline; `margin` is the smallest difference of interest."""
     if evidence.failed_seeds:
         failed, folds = evidence.failed_seeds, evidence.folds
-        trained = evidence.pairs + len(failed)
+        trained = evidence.finished + len(failed)
         if folds is not None:
-            names = ", ".join(f"seed {number // folds} fold {number % folds}" for number in failed)
+            names = ", ".join(name_pair(number, folds) for number in failed)
             return f"not judged: {len(failed)} of {format_quantity(trained, 'fold')} failed ({names})"
         names = format_numbers("seed", failed)
         return f"not judged: {len(failed)} of {format_quantity(trained, 'seed')} failed ({names})"
@@ -62,8 +64,9 @@ def word_estimate(estimate: SimultaneousEstimate, level: float, margin: float) -
     """Return the verdict that the interval decides, or None if it decides nothing."""
     low, high = estimate.low, estimate.high
     if estimate.p < level:
-        direction, nearest = ("better", high) if estimate.mean > 0 else ("worse", low)
-        is_small = nearest is not None and abs(nearest) < margin
+        direction, end = ("better", high) if estimate.mean > 0 else ("worse", low)
+        farthest = estimate.mean if end is None else end  # without any spread there is no interval
+        is_small = abs(farthest) < margin
         return f"{direction}, by less than {format_margin(margin)}" if is_small else direction
     if low is not None and high is not None and max(-low, high) < margin:
         return f"no difference of {format_margin(margin)} or more"

@@ -34,7 +34,7 @@ class FoldDesign:
         return 1 / (self.count - 1)
 
     def average_by_cut(self, values: Mapping[int, float]) -> dict[int, float]:
-        """Return one value per cut from the values by pair number (`variants.number_pair`)."""
+        """Return one value per cut from the values by pair number (`run_keys.number_pair`)."""
         if self.is_cut_by_seed:
             return dict(values)
         by_fold: dict[int, list[float]] = defaultdict(list)
@@ -67,3 +67,8 @@ def read_fold_design(recipe: Recipe) -> FoldDesign | None:
     """Return how a recipe cuts its images into folds, None if it does not."""
     folds = recipe.data.folds
     return None if folds is None else FoldDesign(folds, recipe.data.subset_seed == "run")
+
+
+def name_pair(number: int, folds: int | None) -> str:
+    """Return the name of a pair by its number (`run_keys.number_pair`): its seed, and of k folds its fold too."""
+    return f"seed {number}" if folds is None else f"seed {number // folds} fold {number % folds}"

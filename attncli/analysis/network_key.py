@@ -7,10 +7,11 @@ from typing import Any
 
 from attncli import attention, backbones
 from attncli.analysis.conditions import complete_conditions
-from attncli.analysis.variants import CUT_ANEW, has_own_cut
+from attncli.analysis.run_keys import CUT_ANEW, has_own_cut
 from attncli.attention import NONE, Mechanism
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe, name_backbone_by_content, name_mechanism_by_content
+from attncli.result_files import forget_image_root
 from attncli.runs import FinishedRun
 from attncli.system.code_reference import is_code_reference
 
@@ -73,11 +74,13 @@ def _keep_changed_options(mechanism: Mechanism, options: Mapping[str, Any]) -> d
 def make_protocol_key(recipe: Recipe, data_digest: str, conditions: Mapping[str, str]) -> str:
     """Return what two comparable runs share: the recipe without network and seed, the very images, the conditions.
 
+    Where the user's own images lie does not count, as their digest says which they are.
     Runs whose images are cut anew for each seed have no images in common; whoever pairs them compares the digests.
 
     Raises UserError if a file that the recipe names is gone.
     """
-    identity = recipe.pin_content(None).build_identity()
+    known_by_digest = recipe if has_own_cut(recipe) else forget_image_root(recipe)
+    identity = known_by_digest.pin_content(None).build_identity()
     shared = {name: value for name, value in identity.items() if name not in ("model", "seed")}
     images = CUT_ANEW if has_own_cut(recipe) else data_digest
     return json.dumps(shared | {"images": images, **conditions}, sort_keys=True)

@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from attncli.analysis import stats
-from attncli.analysis.failures import FailuresByGroup, group_failures, select_failures
+from attncli.analysis.failures import FailuresByRecipe, group_failures, select_failures
 from attncli.analysis.folds import read_fold_design
 from attncli.analysis.paired_variants import count_lacking_seeds
-from attncli.analysis.variants import VariantRuns, group_runs, name_variants, number_pair
+from attncli.analysis.run_keys import BaselineKey, number_pair
+from attncli.analysis.variants import VariantRuns, group_runs, name_variants
 from attncli.attention import NONE
 from attncli.errors import UserError, unknown_name_error
 from attncli.quantities import format_quantity
@@ -64,6 +65,7 @@ class TaskComparison:
     critical_difference: float
     ranked: int = 0  # variants that were ranked together, the plain network among them
     unfinished: tuple[str, ...] = ()  # variants that lack planned seeds in some task
+    recipe_choices: tuple[str, ...] = ()  # which of several recipes of a task counts
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -76,8 +78,9 @@ def compare_over_tasks(
     """Compare the variants over all tasks that finished runs have.
 
     Args:
-        runs: Finished runs. Of several recipes of one task the one with the most variants counts. Give those of all
-            mechanisms, and choose those to show afterwards (`choose_mechanisms`): all of them are ranked together.
+        runs: Finished runs. Of several recipes of one task one counts: that with the most variants, then pairs, then
+            epochs. Give those of all mechanisms, and choose those to show afterwards (`choose_mechanisms`): all of
+            them are ranked together.
         over: What makes a task, of KEYS.
         failures: Runs that failed. A variant of which a seed failed is left out, and so is one that lacks a planned
             seed: it would be judged at each look, before its plan is finished.
@@ -89,7 +92,7 @@ def compare_over_tasks(
         if key not in KEYS:
             raise unknown_name_error("key of --over", key, KEYS)
     variants = group_runs(runs)
-    tasks, failed_names, unfinished_names = _collect_tasks(variants, over, group_failures(failures))
+    tasks, failed_names, unfinished_names, recipe_choices = _collect_tasks(variants, over, group_failures(failures))
     if len(tasks) < FEWEST_TASKS:
         raise UserError(
             f"--over {','.join(over)}: finished runs have {format_quantity(len(tasks), 'task')}",
@@ -112,6 +115,7 @@ def compare_over_tasks(
         critical_difference=compute_critical_difference(len(names), len(tasks)),
         ranked=len(names),
         unfinished=tuple(unfinished_names),
+        recipe_choices=recipe_choices,
     )
 
 
@@ -130,30 +134,33 @@ def choose_mechanisms(comparison: TaskComparison, mechanisms: Sequence[str]) -> 
     return replace(comparison, variants=shown)
 
 
-def _has_failed(variant: VariantRuns, failures: FailuresByGroup) -> bool:
+def _has_failed(variant: VariantRuns, failures: FailuresByRecipe) -> bool:
     """Return whether a seed of a mechanism failed and was not finished later; a plain network's seeds do not count."""
-    failed_runs = [] if variant.is_plain else select_failures(failures, variant.any_run.result, dict(variant.base))
+    if variant.is_plain:
+        return False
+    failed_runs = select_failures(failures, variant.runs_by_seed.values(), dict(variant.base))
     return any(number_pair(run.recipe) not in variant.runs_by_seed for run in failed_runs)
 
 
 def _collect_tasks(
-    variants: Sequence[VariantRuns], over: Sequence[str], failures: FailuresByGroup
-) -> tuple[dict[str, Differences], set[str], list[str]]:
-    """Return the differences to the plain network by task and variant, and the variants that some task must not judge.
+    variants: Sequence[VariantRuns], over: Sequence[str], failures: FailuresByRecipe
+) -> tuple[dict[str, Differences], set[str], list[str], tuple[str, ...]]:
+    """Return the differences to the plain network by task and variant, variants not to judge, and recipes chosen.
 
-    These are the ones of which a seed failed, and the ones that lack a planned seed.
+    Not to be judged are the variants of which a seed failed in some task, and the ones that lack a planned seed.
 
     The plain network's own differences are 0. Runs of other recipes or conditions than those chosen do not count.
     """
     names = name_variants(variants)
     baselines = {variant.base: variant for variant in variants if variant.is_plain}
-    tables: dict[str, dict[Any, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(dict))
+    tables: dict[str, dict[BaselineKey, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(dict))
     for variant, name in zip(variants, names, strict=True):
         baseline = baselines.get(variant.base)
         differences = _list_differences(variant, baseline) if baseline is not None else []
         if differences:
             tables[_name_task(variant, over)][variant.base][name] = differences
-    chosen = {task: max(by_recipe, key=lambda base: len(by_recipe[base])) for task, by_recipe in sorted(tables.items())}
+    chosen = {task: _choose_recipe(by_recipe) for task, by_recipe in sorted(tables.items())}
+    choices = [_word_choice(task, chosen[task], list(tables[task])) for task in chosen if len(tables[task]) > 1]
     ranked = [
         (variant, name)
         for variant, name in zip(variants, names, strict=True)
@@ -165,7 +172,27 @@ def _collect_tasks(
         for variant, name in ranked
         if not variant.is_plain and count_lacking_seeds(variant, baselines[variant.base])
     } - failed_names
-    return {task: tables[task][base] for task, base in chosen.items()}, failed_names, sorted(unfinished_names)
+    tasks: dict[str, Differences] = {task: tables[task][base] for task, base in chosen.items()}
+    return tasks, failed_names, sorted(unfinished_names), tuple(choices)
+
+
+def _choose_recipe(by_recipe: Mapping[BaselineKey, Differences]) -> BaselineKey:
+    """Return the recipe of a task that counts, whatever its runs say: most variants, then most pairs, most epochs."""
+
+    def rank(base: BaselineKey) -> tuple[int, int, int, BaselineKey]:
+        differences = by_recipe[base].values()
+        return len(differences), sum(map(len, differences)), int(dict(base)["train.epochs"]), base
+
+    return max(by_recipe, key=rank)
+
+
+def _word_choice(task: str, chosen: BaselineKey, bases: Sequence[BaselineKey]) -> str:
+    """Return which recipe of a task counts, by the keys in which its recipes differ."""
+    own, values = dict(chosen), [dict(base) for base in bases]
+    keys = sorted({key for flat in values for key in flat})
+    differing = [key for key in keys if len({flat.get(key) for flat in values}) > 1]
+    text = " ".join(f"{key}={own.get(key, 'default')}" for key in differing)
+    return f"{task}: of {len(bases)} recipes {text} counts (--recipe chooses)"
 
 
 def _list_differences(variant: VariantRuns, baseline: VariantRuns) -> list[float]:
@@ -175,7 +202,7 @@ def _list_differences(variant: VariantRuns, baseline: VariantRuns) -> list[float
 
 
 def _name_task(variant: VariantRuns, over: Sequence[str]) -> str:
-    values = {"dataset": variant.any_run.images, "backbone": variant.any_run.recipe.model.backbone_label}
+    values = {"dataset": variant.images, "backbone": variant.any_run.recipe.model.backbone_label}
     return ", ".join(values[key] for key in KEYS if key in over)
 
 

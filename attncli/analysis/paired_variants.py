@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from attncli.analysis import stats
-from attncli.analysis.conditions import CONDITION_NAMES
+from attncli.analysis.conditions import CONDITION_NAMES, NETWORK, UNKNOWN
 from attncli.analysis.difference_verdict import BASELINE, VariantEvidence, choose_level, word_verdict
-from attncli.analysis.failures import FailuresByGroup, group_failures, select_failures
+from attncli.analysis.failures import FailuresByRecipe, group_failures, select_failures
 from attncli.analysis.folds import FoldDesign, read_fold_design
 from attncli.analysis.looks import SeedPlan, read_seed_plan
+from attncli.analysis.run_keys import BaselineKey, leave_out_conditions, number_pair
 from attncli.analysis.simultaneous import SimultaneousEstimate, compare_with_baseline
-from attncli.analysis.variants import BaselineKey, VariantRuns, leave_out_conditions, number_pair
+from attncli.analysis.variants import VariantRuns
 from attncli.runs import FailedRun
 
 
@@ -60,6 +61,7 @@ class PairedVariant:
             return self.unpaired
         evidence = VariantEvidence(
             pairs=len(self.differences),
+            finished=len(self.variant.runs_by_seed),
             failed_seeds=self.failed_seeds,
             plan=self.plan,
             estimate=self.joint,
@@ -75,7 +77,7 @@ def pair_variants(
 ) -> list[PairedVariant]:
     """Return each variant with its baseline, and the tests of each baseline's variants."""
     baselines = {variant.base: variant for variant in variants if variant.is_plain}
-    failures_by_group = group_failures(failures)
+    failures_by_recipe = group_failures(failures)
     members_by_base: dict[BaselineKey, list[int]] = defaultdict(list)
     for number, variant in enumerate(variants):
         members_by_base[variant.base].append(number)
@@ -83,7 +85,7 @@ def pair_variants(
     for base, members in members_by_base.items():
         unpaired = "" if base in baselines else _explain_missing_baseline(base, baselines)
         family = [variants[number] for number in members]
-        paired = _pair_family(family, baselines.get(base), unpaired, planned_seeds, failures_by_group)
+        paired = _pair_family(family, baselines.get(base), unpaired, planned_seeds, failures_by_recipe)
         paired_variants |= dict(zip(members, paired, strict=True))
     return [paired_variants[number] for number in range(len(variants))]
 
@@ -93,7 +95,7 @@ def _pair_family(
     baseline: VariantRuns | None,
     unpaired: str,
     planned_seeds: int | None,
-    failures: FailuresByGroup,
+    failures: FailuresByRecipe,
 ) -> list[PairedVariant]:
     """Return the variants of one baseline, which is among them, tested together; without one there are no differences.
 
@@ -149,9 +151,9 @@ def _choose_level(plan: SeedPlan, differences: Mapping[int, float], folds: FoldD
     return choose_level(plan, _count_seeds(differences, folds), None if folds is None else folds.count)
 
 
-def _find_failed_seeds(variant: VariantRuns, failures: FailuresByGroup) -> tuple[int, ...]:
+def _find_failed_seeds(variant: VariantRuns, failures: FailuresByRecipe) -> tuple[int, ...]:
     """Return the seeds of a variant that failed and that it did not finish, as numbers of pairs."""
-    failed_runs = select_failures(failures, variant.any_run.result, dict(variant.base))
+    failed_runs = select_failures(failures, variant.runs_by_seed.values(), dict(variant.base))
     return tuple(sorted({number_pair(run.recipe) for run in failed_runs} - variant.runs_by_seed.keys()))
 
 
@@ -161,11 +163,11 @@ def _read_plan(variant: VariantRuns, declared: int | None) -> SeedPlan:
 
 
 def _explain_missing_baseline(base: BaselineKey, baselines: Mapping[BaselineKey, VariantRuns]) -> str:
-    """Return why a variant has no baseline: none was trained, or under other conditions."""
+    """Return why a variant has no baseline: none was trained, or under other conditions, or by other files."""
     for other in baselines:
         if leave_out_conditions(other) == leave_out_conditions(base):
-            own, others = dict(base), dict(other)
-            differing = [name for name in CONDITION_NAMES if own[name] != others[name]]
+            own, others = ({NETWORK: UNKNOWN, **dict(key)} for key in (base, other))
+            differing = [name for name in (*CONDITION_NAMES, NETWORK) if own[name] != others[name]]
             own_text = " ".join(f"{name}={own[name]}" for name in differing)
             plain_text = " ".join(f"{name}={others[name]}" for name in differing)
             return f"no baseline: trained with {own_text}, the plain network with {plain_text}"

@@ -13,18 +13,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from attncli import attention, backbones, validation
+from attncli import attention, backbones
 from attncli.analysis.comparison_row import ComparisonRow
+from attncli.analysis.recipe_settings import list_other_settings, read_recipe_settings
+from attncli.analysis.variants import group_runs
 from attncli.attention import NONE
 from attncli.dataset_catalog import list_dataset_aliases
 from attncli.errors import UserError, suggest_name
 from attncli.jobs.plan import plan_sweep
-from attncli.recipe import Recipe, find_recipe_file
-from attncli.recipe.yaml_loader import load_yaml
+from attncli.recipe import find_recipe_file
+from attncli.result_files import forget_image_root
 from attncli.runs import FinishedRun
 from attncli.system.code_reference import is_code_reference, label_code_reference, label_mechanism_name
-
-_OWN_TO_A_RUN = ("model.", "data.name", "data.root", "data.content", "seed", "experiment")  # no part of a schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,22 +48,28 @@ class RunFilter:
             run.is_on(self.dataset)
             and self.backbone in (None, run.recipe.model.backbone_label)
             and (not self.attn or run.result.attn in (*self.attn, NONE))
-            and self._has_settings(run.recipe)
-            and (self.groups is None or run.recipe.compute_group() in self.groups)
+            and not list_other_settings(run.recipe, self.settings)
+            and (self.groups is None or run.result.group in self.groups)
             and (self.since_ms is None or run.find_start_ms() >= self.since_ms)
         )
-
-    def _has_settings(self, recipe: Recipe) -> bool:
-        if not self.settings:
-            return True
-        values = recipe.flatten_keys()
-        return all(values[key] == value for key, value in self.settings.items())
 
     def select_rows(self, rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
         """Return the rows of which any run is shown, with the plain networks that they are compared with."""
         shown = [row for row in rows if any(map(self.selects, row.runs))]
         tables = {(row.images, row.backbone, row.recipe) for row in shown}
         return [row for row in rows if row in shown or (row.attn == NONE and _locate_table(row) in tables)]
+
+    def select_variants(self, finished_runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+        """Return all runs of the variants of which any run is shown, and all of the plain networks beside them."""
+        variants = group_runs(finished_runs)
+        shown = [any(map(self.selects, variant.runs_by_seed.values())) for variant in variants]
+        bases = {variant.base for variant, is_shown in zip(variants, shown, strict=True) if is_shown}
+        return [
+            run
+            for variant, is_shown in zip(variants, shown, strict=True)
+            if is_shown or (variant.is_plain and variant.base in bases)
+            for run in variant.runs_by_seed.values()
+        ]
 
     def refuse_unknown_names(self, finished_runs: Sequence[FinishedRun]) -> None:
         """Raise UserError if no finished run has what the filter names; without any finished runs all names pass."""
@@ -95,12 +101,11 @@ class RunFilter:
 
     def _explain_none(self, finished_runs: Sequence[FinishedRun]) -> str:
         """Return which of the filters no run passes, for the recipe with the keys in which the nearest run differs."""
-        if not any(self._has_settings(run.recipe) for run in finished_runs):
-            values = [run.recipe.flatten_keys() for run in finished_runs]
-            misfits = [[key for key, value in self.settings.items() if flat[key] != value] for flat in values]
+        misfits = [list_other_settings(run.recipe, self.settings) for run in finished_runs]
+        if all(misfits):
             fewest = min(misfits, key=lambda keys: len(keys))
             return f"of --recipe, even the nearest run has another {', '.join(fewest)}"
-        if self.groups is not None and not any(run.recipe.compute_group() in self.groups for run in finished_runs):
+        if self.groups is not None and not any(run.result.group in self.groups for run in finished_runs):
             return "none is of --sweep; `attncli sweep SWEEP --dry-run` shows its plan"
         if self.since_ms is not None and (latest := max(run.find_start_ms() for run in finished_runs)) < self.since_ms:
             return f"the latest began on {datetime.fromtimestamp(latest / 1000):%Y-%m-%d %H:%M}"
@@ -140,26 +145,16 @@ def read_run_filter(
         dataset=dataset,
         backbone=label_code_reference(backbone) if backbone and is_code_reference(backbone) else backbone,
         attn=tuple(map(label_mechanism_name, names)),
-        settings={} if recipe is None else _read_settings(find_recipe_file(Path(recipe))),
+        settings={} if recipe is None else read_recipe_settings(find_recipe_file(Path(recipe))),
         groups=None if sweep is None else _read_groups(find_recipe_file(Path(sweep), "sweep"), runs),
         since_ms=None if since is None else _read_time(since),
     )
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
-    """Return what a recipe's file sets besides the network, the dataset and the seed, by dotted key."""
-    values = validation.read(file).flatten_keys()
-    sections = load_yaml(file)
-    set_keys = {
-        f"{section}.{key}" if isinstance(keys, Mapping) else section
-        for section, keys in sections.items()
-        for key in (keys if isinstance(keys, Mapping) else (section,))
-    }
-    return {key: value for key, value in values.items() if key in set_keys and not key.startswith(_OWN_TO_A_RUN)}
-
-
 def _read_groups(file: Path, runs: Path) -> frozenset[str]:
-    return frozenset(run.recipe.compute_group() for run in plan_sweep(file, runs=runs).runs)
+    """Return the groups of a sweep's runs, also as runs on the user's own images have them in files of results."""
+    recipes = [run.recipe for run in plan_sweep(file, runs=runs).runs]
+    return frozenset(form.compute_group() for recipe in recipes for form in (recipe, forget_image_root(recipe)))
 
 
 def _read_time(text: str) -> int:

@@ -1,32 +1,36 @@
 """Finished runs grouped into variants: runs of one recipe but for the seed, under the same conditions."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
 
-from attncli.analysis.conditions import CONDITION_NAMES, complete_conditions, name_mechanism_code
+from attncli.analysis.conditions import complete_conditions, name_mechanism_code
+from attncli.analysis.run_keys import (
+    OPTION,
+    BaselineKey,
+    has_own_cut,
+    make_baseline_key,
+    make_variant_key,
+    number_pair,
+)
 from attncli.attention import NONE
-from attncli.recipe import Recipe
 from attncli.records import SMALLEST_DIFFERENCE, Result
 from attncli.runs import FinishedRun
 from attncli.track.tags import flatten_params
 
-OPTION = "model.options."
-VARIANT_KEYS = ("model.attn", "model.site", "model.stages", "model.blocks")
-NOT_THE_RECIPE = ("seed", "data.root", "data.decoded", "data.content", "data.fold", *VARIANT_KEYS)
-
-CUT_ANEW = "cut by seed or fold"  # in place of the images' digest, which then differs from run to run
-BaselineKey = tuple[tuple[str, str], ...]
-
 
 @dataclass(frozen=True)
 class VariantRuns:
-    """The runs of one group by seed, and the recipe without seed and mechanism that they share."""
+    """The runs of one variant by seed, the recipe without seed and mechanism that they share, and their images' name.
+
+    The name is the dataset's. Of the user's own images that lay in folders of different names it is the first one.
+    """
 
     base: BaselineKey
     runs_by_seed: dict[int, FinishedRun]
+    images: str
 
     @cached_property
     def any_run(self) -> FinishedRun:
@@ -90,13 +94,22 @@ def _subtract_accuracies(result: Result, baseline: Result) -> float:
 
 
 def group_runs(runs: Sequence[FinishedRun]) -> list[VariantRuns]:
-    """Return the tested runs by group, conditions and code of the mechanism, and by seed; of equal seeds the first."""
-    groups: dict[tuple[str, BaselineKey, str], dict[int, FinishedRun]] = defaultdict(dict)
+    """Return the tested runs by baseline and variant (`attncli.analysis.run_keys`), and by seed.
+
+    Of equal seeds of a variant the first counts.
+    """
+    groups: dict[tuple[BaselineKey, tuple[str, ...]], dict[int, FinishedRun]] = defaultdict(dict)
+    names: dict[BaselineKey, str] = {}
     for run, conditions in zip(runs, complete_conditions(runs), strict=True):
         if run.result.test_top1 is not None:
-            key = (run.result.group, make_baseline_key(run, conditions), name_mechanism_code(run.result))
-            groups[key].setdefault(number_pair(run.recipe), run)
-    return [VariantRuns(base, by_seed) for (_, base, _), by_seed in groups.items()]
+            base = make_baseline_key(run, conditions)
+            groups[base, make_variant_key(run)].setdefault(number_pair(run.recipe), run)
+            names.setdefault(base, run.images)
+    variants = [VariantRuns(base, by_seed, names[base]) for (base, _), by_seed in groups.items()]
+    return [
+        replace(variant, images=variant.any_run.images) if has_own_cut(variant.any_run.recipe) else variant
+        for variant in variants
+    ]
 
 
 def count_left_out_variants(shown: Sequence[FinishedRun], known: Sequence[FinishedRun]) -> int:
@@ -112,36 +125,6 @@ def count_left_out_variants(shown: Sequence[FinishedRun], known: Sequence[Finish
         and digests.isdisjoint(run.digest for run in variant.runs_by_seed.values())
         for variant in group_runs(known)
     )
-
-
-def has_own_cut(recipe: Recipe) -> bool:
-    """Return whether the runs of one group are cut into training and test images in different ways."""
-    return recipe.data.folds is not None or recipe.data.subset_seed == "run"
-
-
-def number_pair(recipe: Recipe) -> int:
-    """Return the number under which a run is paired with its baseline: the seed, or that of seed and fold.
-
-    With k folds, fold f of seed s has the number k s + f.
-    """
-    folds = recipe.data.folds
-    return recipe.seed if folds is None else recipe.seed * folds + recipe.data.fold
-
-
-def make_baseline_key(run: FinishedRun, conditions: Mapping[str, str]) -> BaselineKey:
-    """Return what a run shares with its baseline: images, conditions, recipe without mechanism, seed and timing."""
-    shared_params = {
-        key: value
-        for key, value in flatten_params(run.recipe).items()
-        if key not in NOT_THE_RECIPE and not key.startswith(("measure.", OPTION))
-    }
-    shared_params |= {"data": CUT_ANEW if has_own_cut(run.recipe) else run.result.data_digest[:8], **conditions}
-    return tuple(sorted(shared_params.items()))
-
-
-def leave_out_conditions(base: BaselineKey) -> BaselineKey:
-    """Return a baseline's key without the conditions: equal if two trainings differ in those alone."""
-    return tuple((key, value) for key, value in base if key not in CONDITION_NAMES)
 
 
 def name_variants(variants: Sequence[VariantRuns]) -> list[str]:
@@ -161,6 +144,8 @@ def name_variants(variants: Sequence[VariantRuns]) -> list[str]:
 
 def _format_variant(run: FinishedRun) -> str:
     """Format a variant, such as eca(gamma=3)@mid stages=[3, 4]."""
+    if run.result.attn == NONE:
+        return NONE  # wherever its recipe would put a mechanism
     params = flatten_params(run.recipe)
     options = ", ".join(f"{k.removeprefix(OPTION)}={v}" for k, v in sorted(params.items()) if k.startswith(OPTION))
     name = f"{run.result.attn}({options})" if options else run.result.attn
@@ -186,4 +171,4 @@ def list_recipe_differences(variants: Sequence[VariantRuns]) -> list[str]:
 
 
 def _images_and_backbone(variant: VariantRuns) -> tuple[str, str]:
-    return variant.any_run.images, variant.any_run.recipe.model.backbone_label
+    return variant.images, variant.any_run.recipe.model.backbone_label

@@ -8,21 +8,25 @@ holds is tested one-sided (twice, for the two sides of `~`). Whether it fails is
 import statistics
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from attncli.analysis import stats
 from attncli.analysis.compare import MARGIN
 from attncli.analysis.conditions import describe_conditions
-from attncli.analysis.failures import FailuresByGroup, group_failures, select_failures
+from attncli.analysis.failures import FailuresByRecipe, group_failures, select_failures
 from attncli.analysis.looks import read_seed_plan
 from attncli.analysis.network_key import RunIndex
+from attncli.analysis.recipe_settings import list_other_settings, read_recipe_settings
 from attncli.analysis.stats import MeanEstimate
 from attncli.claims import language
+from attncli.claims.accuracy_differences import list_accuracy_differences
 from attncli.claims.comparison import ClaimComparison, find_network_key
 from attncli.claims.evaluate import compute_slacks, evaluate_expression, find_null_difference
 from attncli.claims.language import ACCURACY, Quantity
 from attncli.claims.reference_accuracy import describe_shortfall
 from attncli.claims.verdict import TrainedOutcome
+from attncli.recipe import find_recipe_file
 from attncli.runs import FailedRun, FinishedRun
 
 RunsByNetwork = Mapping[str, Mapping[int, FinishedRun]]  # of one protocol: by network, by seed
@@ -49,8 +53,8 @@ def decide_accuracy(
     accuracies = [q for q in comparison.list_quantities() if q.name in ACCURACY]
     accuracies.sort(key=lambda q: q.name == "top5")  # of a network with both the last one stays: not all runs have it
     needed = {find_network_key(q): q for q in accuracies}
-    datasets = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
-    protocols = _group_by_protocol(needed, datasets, run_index)
+    datasets = _list_setting(accuracies, "dataset")
+    protocols = _group_by_protocol(needed, datasets, _read_named_recipe(accuracies), run_index)
     paired_protocols = {
         name: runs_by_network
         for name, runs_by_network in protocols.items()
@@ -58,15 +62,15 @@ def decide_accuracy(
     }
     if not paired_protocols:
         trained_networks = {network for runs_by_network in protocols.values() for network in runs_by_network}
-        return _make_untested_outcome(comparison, needed, trained_networks)
+        return _make_untested_outcome(comparison, needed, accuracies, trained_networks)
     dataset = next(iter(datasets), None) or comparison.on
     best_protocol = max(
         paired_protocols, key=lambda name: _rank_protocol(paired_protocols[name], needed, dataset, name)
     )
     runs = paired_protocols[best_protocol]
     outcome = _make_tested_outcome(comparison, needed, runs, best_protocol, planned_seeds)
-    by_group = group_failures(failures)
-    failed_seeds = {name: _find_failed_seeds(runs[name], by_group) for name in needed}
+    by_recipe = group_failures(failures)
+    failed_seeds = {name: _find_failed_seeds(runs[name], by_recipe) for name in needed}
     all_seeds = {seed for name in needed for seed in (*runs[name], *failed_seeds[name])}
     missing_seeds = {s for name in needed for s in all_seeds - runs[name].keys() - failed_seeds[name]}
     return replace(
@@ -78,11 +82,22 @@ def decide_accuracy(
     )
 
 
-def _find_failed_seeds(runs: Mapping[int, FinishedRun], failures: FailuresByGroup) -> set[int]:
+def _list_setting(accuracies: Sequence[Quantity], key: str) -> set[Any]:
+    """Return the value that the accuracies of a comparison name for a setting, which is one, or nothing."""
+    return {dict(quantity.settings).get(key) for quantity in accuracies} - {None}
+
+
+def _read_named_recipe(accuracies: Sequence[Quantity]) -> dict[str, Any]:
+    """Return what the recipe sets that a comparison names, {} if it names none. Raises UserError if it is not there."""
+    names = _list_setting(accuracies, "recipe")
+    return read_recipe_settings(find_recipe_file(Path(names.pop()))) if names else {}
+
+
+def _find_failed_seeds(runs: Mapping[int, FinishedRun], failures: FailuresByRecipe) -> set[int]:
     """Return the seeds with which a network failed by the recipe of these runs, and that none of them finished."""
-    results = {run.result.group: run.result for run in runs.values()}.values()
     folds = {run.recipe.data.fold for run in runs.values()}  # one, as the fold is part of the protocol
-    failed_runs = [f for result in results for f in select_failures(failures, result, describe_conditions(result))]
+    conditions = describe_conditions(next(iter(runs.values())).result)  # all runs of a protocol have the same
+    failed_runs = select_failures(failures, runs.values(), conditions)
     return {f.seed for f in failed_runs if f.recipe.data.fold in folds} - runs.keys()
 
 
@@ -101,15 +116,23 @@ def _find_shortfall(
 
 
 def _group_by_protocol(
-    needed: Mapping[str, Quantity], datasets: Set[Any], run_index: RunIndex
+    needed: Mapping[str, Quantity], datasets: Set[Any], settings: Mapping[str, Any], run_index: RunIndex
 ) -> dict[str, dict[str, dict[int, FinishedRun]]]:
-    """Return the runs that the comparison can use, by protocol, network and seed; of equal seeds the first counts."""
+    """Return the runs that the comparison can use, by protocol, network and seed; of equal seeds the first counts.
+
+    Args:
+        needed: The accuracies by network.
+        datasets: The datasets that the comparison names, if any.
+        settings: Those of the recipe that it names, by dotted key; none if it names none.
+        run_index: The finished runs by network and protocol.
+    """
     protocols: dict[str, dict[str, dict[int, FinishedRun]]] = {}
     for network, quantity in needed.items():
         for protocol, runs in run_index.get(network, {}).items():
             for run in runs:
                 is_tested = quantity.name != "top5" or run.result.test_top5 is not None
-                if is_tested and (not datasets or run.dataset in datasets):
+                is_named = (not datasets or run.dataset in datasets) and not list_other_settings(run.recipe, settings)
+                if is_tested and is_named:
                     by_seed = protocols.setdefault(protocol, {}).setdefault(network, {})
                     by_seed.setdefault(run.recipe.seed, run)
     return protocols
@@ -130,13 +153,16 @@ def _rank_protocol(
 
 
 def _make_untested_outcome(
-    comparison: ClaimComparison, needed: Mapping[str, Quantity], trained_networks: Set[str]
+    comparison: ClaimComparison,
+    needed: Mapping[str, Quantity],
+    accuracies: Sequence[Quantity],
+    trained_networks: Set[str],
 ) -> TrainedOutcome:
     lacking = tuple(language.format_tree(q.network) for name, q in needed.items() if name not in trained_networks)
-    datasets = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
-    dataset_text = f" on {' and '.join(sorted(map(str, datasets)))}" if datasets else ""
+    dataset_text = "".join(f" on {name}" for name in _list_setting(accuracies, "dataset"))
+    recipe_text = "".join(f" with the recipe {name}" for name in _list_setting(accuracies, "recipe"))
     why = (
-        f"no finished run of {' and '.join(lacking)}{dataset_text}"
+        f"no finished run of {' and '.join(lacking)}{dataset_text}{recipe_text}"
         if lacking
         else "no seed and recipe that all networks share"
     )
@@ -152,8 +178,8 @@ def _make_tested_outcome(
 ) -> TrainedOutcome:
     seeds = _find_shared_seeds(runs, needed)
     left_values, right_values, slack = _evaluate_by_seed(comparison, runs, seeds)
-    null_value = find_null_difference(comparison.left, comparison.link, comparison.exact) or 0.0
-    difference = stats.estimate_mean([a - b - null_value for a, b in zip(left_values, right_values, strict=True)])
+    differences = list_accuracy_differences(comparison, left_values, right_values, slack)
+    difference = stats.estimate_mean(differences.by_seed)
     equal_slack = _find_equal_slack(comparison)
     forgiving = equal_slack > 1e-12
     p_holds, p_fails = compute_p_values(slack, forgiving)
@@ -169,7 +195,8 @@ def _make_tested_outcome(
         link=comparison.link,
         low=difference.low,
         high=difference.high,
-        bound=0.0 - null_value,  # never -0.0
+        bound=differences.bound,
+        tolerance=differences.tolerance,
         n=len(seeds),
         sd=stats.standard_deviation(weakest),
         slack=statistics.fmean(weakest),

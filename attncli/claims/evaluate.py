@@ -87,6 +87,11 @@ def _read_interval(left_side: Expression, link: ComparisonLink) -> _Interval | N
     return None
 
 
+def has_tolerance(left_side: Expression, link: ComparisonLink) -> bool:
+    """Return whether it says that something lies in an interval: `a ~ b +- t`, or `abs(a) < t`."""
+    return _read_interval(left_side, link) is not None
+
+
 def _list_choices(tree: Expression, name: str) -> tuple[Expression, ...]:
     """Return what a function of this name chooses from, or the expression itself if it is no such function."""
     return tree.arguments if isinstance(tree, FunctionCall) and tree.name == name else (tree,)
@@ -147,3 +152,13 @@ def find_null_difference(left_side: Expression, link: ComparisonLink, exact: Loo
 
     first, second = difference_at(0.5), difference_at(0.75)
     return first if math.isclose(first, second, abs_tol=1e-12) else None
+
+
+def find_null_slacks(left_side: Expression, link: ComparisonLink, exact: Lookup) -> tuple[float | None, ...]:
+    """Return each slack for networks that do equally well, or None for one that depends on how well they do."""
+
+    def slacks_at(level: float) -> tuple[float, ...]:
+        return compute_slacks(left_side, link, lambda q: level if q.name in ACCURACY else exact(q))
+
+    pairs = zip(slacks_at(0.5), slacks_at(0.75), strict=True)
+    return tuple(first if math.isclose(first, second, abs_tol=1e-12) else None for first, second in pairs)

@@ -101,8 +101,9 @@ def find_dataset(claim: Claim, quantity: Quantity) -> str | None:
 def _find_file(
     claim: Claim, quantity: Quantity, part: Sequence[Quantity], other_dataset: str | None, fast: bool
 ) -> Path:
-    """Return the recipe file of one accuracy: the one that it names, else the one of its part of the claim."""
-    if name := dict(quantity.settings).get("recipe"):
+    """Return the recipe file of one accuracy: the one that it or one beside it names, else that of its part."""
+    names = [dict(q.settings).get("recipe") for q in (quantity, *part)]
+    if name := next(filter(None, names), None):
         return find_recipe_file(Path(str(name)))
     dataset = other_dataset or find_dataset(claim, quantity)
     if dataset not in data.DATASETS:

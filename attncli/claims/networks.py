@@ -60,10 +60,14 @@ def _check_comparison(link: language.ComparisonLink, quantities: Sequence[Quanti
         raise LanguageError(link.at, "speed and accuracy in one comparison", "join two comparisons by 'and'")
     if link.sign in ("==", "!=") and not names <= EXACT.keys():
         raise LanguageError(link.at, f"{link.sign} cannot be tested for measured quantities", "write ~ x +- tolerance")
-    datasets = {dict(q.settings).get("dataset") for q in quantities if q.name in ACCURACY} - {None}
-    if len(datasets) > 1:
-        named = " and ".join(sorted(map(str, datasets)))
-        raise LanguageError(link.at, f"accuracies on {named} in one comparison", "runs are paired on one dataset")
+    for key, noun, hint in (
+        ("dataset", "on", "runs are paired on one dataset"),
+        ("recipe", "of the recipes", "runs are paired within one recipe"),
+    ):
+        values = {dict(q.settings).get(key) for q in quantities if q.name in ACCURACY} - {None}
+        if len(values) > 1:
+            named = " and ".join(sorted(map(str, values)))
+            raise LanguageError(link.at, f"accuracies {noun} {named} in one comparison", hint)
 
 
 @cache

@@ -67,15 +67,17 @@ class TimedOutcome(ComparisonOutcome):
 class TrainedOutcome(ComparisonOutcome):
     """A comparison of accuracies: the 95 % interval of the difference over `n` seeds.
 
-    `bound` is what the difference is compared with: of `a > b - 1 %` they are a - b and -0.01. `p_holds` is the chance
-    of such figures if the comparison were just false, `p_fails` if it were just true. `power` is the chance that as
-    many seeds find a true difference of half a point.
+    `bound` is what the difference is compared with: of `a > b - 1 %` they are a - b and -0.01. With a `tolerance` the
+    difference is to lie as close to the bound: of `abs(a - b) < 1 %` they are 0.01, a - b and 0. `p_holds` is the
+    chance of such figures if the comparison were just false, `p_fails` if it were just true. `power` is the chance
+    that as many seeds find a true difference of half a point.
     """
 
     kind: ClassVar[DecisionKind] = "trained"
     low: float | None = None
     high: float | None = None
     bound: float = 0.0
+    tolerance: float | None = None
     n: int = 0
     sd: float | None = None
     p_holds: float | None = None
@@ -101,8 +103,8 @@ class TrainedOutcome(ComparisonOutcome):
 
 _JSON_KEYS: dict[str, Any] = {
     "text": "", "kind": "", "outcome": "", "why": "", "left": None, "right": None, "difference": None, "low": None,
-    "high": None, "bound": 0.0, "n": 0, "sd": None, "p_holds": None, "p_fails": None, "power": None, "forgiving": False,
-    "slack": None, "interest": 0.0, "level": None, "next_level": 0.05, "planned_seeds": None,
+    "high": None, "bound": 0.0, "tolerance": None, "n": 0, "sd": None, "p_holds": None, "p_fails": None, "power": None,
+    "forgiving": False, "slack": None, "interest": 0.0, "level": None, "next_level": 0.05, "planned_seeds": None,
     "shortfall": "", "failure": "", "failed_seeds": (), "missing_seeds": (),
     "lacking": (), "dataset": None, "protocol": None, "seeds": (), "digests": (), "run_ids": (),
     "measured": None, "limit": None, "cores_used_by_others": 0.0,

@@ -34,8 +34,7 @@ def compare_runs_over_tasks(
     """Compare over tasks; all mechanisms are ranked together, whichever are shown."""
     from attncli.analysis.over_tasks import choose_mechanisms, compare_over_tasks
 
-    any_mechanism = replace(run_filter, attn=())
-    selected_runs = [run for run in finished_runs if any_mechanism.selects(run)]
+    selected_runs = replace(run_filter, attn=()).select_variants(finished_runs)
     task_comparison = compare_over_tasks(selected_runs, over, failed_runs)
     return choose_mechanisms(task_comparison, run_filter.attn) if run_filter.attn else task_comparison
 

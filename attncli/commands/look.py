@@ -80,14 +80,16 @@ def command(
     for path in files:
         click.echo(f"  {path}")
     if summary["baseline"] is None:
-        _tell_of_missing_baseline(folder)
+        _tell_of_missing_baseline(folder, summary["baseline_problem"])
     if track:
         echo_note("also in MLflow, under the run's artifacts: `attncli ui`")
     return None
 
 
-def _tell_of_missing_baseline(folder: Path) -> None:
-    """Say on stderr how to train the plain network of a run, which the pictures lack; nothing if the run is its own."""
+def _tell_of_missing_baseline(folder: Path, problem: str | None) -> None:
+    """Say on stderr why the pictures lack the plain network, or how to train it; nothing if the run is its own."""
+    if problem is not None:
+        return echo_note(f"the pictures lack Grad-CAM of the plain network: {problem}")
     from attncli.attention import NONE
     from attncli.recipe import read
     from attncli.track.tags import format_run_command
@@ -96,3 +98,4 @@ def _tell_of_missing_baseline(folder: Path) -> None:
     if recipe.model.attn != NONE:
         command = format_run_command(recipe.make_baseline())
         echo_note(f"the pictures lack Grad-CAM of the plain network, which this trains: `{command}`")
+    return None

@@ -89,11 +89,12 @@ def command(
             return _launch_processes(processes or 1, recipe)
         is_silent = quiet or read_process_rank().rank > 0
         result = _train_run(recipe, run_store, is_silent, fresh=not resume, profile=profile, look=look)
-    if log_model and read_process_rank().rank == 0:
-        _log_model(runs / result.digest, run_store)
     if as_json:
-        return echo_json(asdict(result))
-    click.echo(render_run_summary(result, run_store))
+        echo_json(asdict(result))
+    else:
+        click.echo(render_run_summary(result, run_store))
+    if log_model and read_process_rank().rank == 0:  # last, as it may fail, and the run is done
+        _log_model(runs / result.digest, run_store)
     return None
 
 

@@ -13,7 +13,7 @@ from attncli.attention.observation import Observation
 from attncli.data.dataset import Dataset, Split
 from attncli.data.loader import BatchLayout, iterate_eval_batches
 from attncli.interpret.gradcam import compute_gradcam
-from attncli.interpret.hooks import recorded_observations
+from attncli.interpret.hooks import GateKinds, recorded_observations
 from attncli.interpret.load_run import LoadedRun
 from attncli.interpret.observations import (
     MEASURE_NAMES,
@@ -68,9 +68,10 @@ def analyze_attention(
     dataset = loaded_run.dataset
     choose_kernels(loaded_run.device, "fp32")
     rows = choose_image_rows(dataset.test.labels, max(images, sample))
+    gate_kinds: GateKinds = {}  # in the pictures and the distributions alike
     return AttentionAnalysis(
-        [_merge_baseline(*pair) for pair in _analyze_images(loaded_run, baseline, rows[:images])],
-        measure_distributions(loaded_run, rows[:sample]),
+        [_merge_baseline(*pair) for pair in _analyze_images(loaded_run, baseline, rows[:images], gate_kinds)],
+        measure_distributions(loaded_run, rows[:sample], gate_kinds),
         dataset.classes,
         min(sample, len(rows)),
     )
@@ -86,12 +87,22 @@ def choose_image_rows(labels: Tensor, count: int) -> Tensor:
     return torch.tensor([row for *_, row in sorted(keys)[:count]], dtype=torch.int64)
 
 
-def measure_distributions(loaded_run: LoadedRun, rows: Tensor) -> list[SiteDistribution]:
-    """Return the distributions of all sites: one number per unit and image, for the images of these rows."""
+def measure_distributions(
+    loaded_run: LoadedRun, rows: Tensor, gate_kinds: GateKinds | None = None
+) -> list[SiteDistribution]:
+    """Return the distributions of all sites: one number per unit and image, for the images of these rows.
+
+    `gate_kinds` is what earlier batches showed the sites to be, see `recorded_observations`.
+    """
+    gate_kinds = {} if gate_kinds is None else gate_kinds  # the same for each batch, which have the same units then
     parts: dict[tuple[str, int], list[Array]] = defaultdict(list)
     last_observations: dict[tuple[str, int], Observation] = {}
     for x, _, _ in _iterate_row_batches(loaded_run, rows):
-        with recorded_observations(loaded_run.net) as recorded, torch.no_grad(), _seeded_random_numbers(loaded_run):
+        with (
+            recorded_observations(loaded_run.net, gate_kinds) as recorded,
+            torch.no_grad(),
+            _seeded_random_numbers(loaded_run),
+        ):
             loaded_run.net(x)
         for site, site_observations in recorded.items():
             for i, observation in enumerate(site_observations):
@@ -113,22 +124,28 @@ def measure_distributions(loaded_run: LoadedRun, rows: Tensor) -> list[SiteDistr
 
 
 def _analyze_images(
-    loaded_run: LoadedRun, baseline: LoadedRun | None, rows: Tensor
+    loaded_run: LoadedRun, baseline: LoadedRun | None, rows: Tensor, gate_kinds: GateKinds
 ) -> list[tuple[ImageAnalysis, ImageAnalysis | None]]:
     analyses = []
     for x, labels, batch_rows in _iterate_row_batches(loaded_run, rows):
-        own_analyses = _analyze_batch(loaded_run, x, labels, batch_rows)
+        own_analyses = _analyze_batch(loaded_run, x, labels, batch_rows, gate_kinds)
         baseline_analyses: Sequence[ImageAnalysis | None] = (
-            _analyze_batch(baseline, x, labels, batch_rows) if baseline else [None] * len(own_analyses)
+            _analyze_batch(baseline, x, labels, batch_rows, {}) if baseline else [None] * len(own_analyses)
         )
         analyses += list(zip(own_analyses, baseline_analyses, strict=True))
     return analyses
 
 
-def _analyze_batch(loaded_run: LoadedRun, x: Tensor, labels: Tensor, rows: Tensor) -> list[ImageAnalysis]:
+def _analyze_batch(
+    loaded_run: LoadedRun, x: Tensor, labels: Tensor, rows: Tensor, gate_kinds: GateKinds
+) -> list[ImageAnalysis]:
     """Return the analyses of the images of a batch by one network."""
     names = loaded_run.dataset.classes
-    with recorded_observations(loaded_run.net) as recorded, torch.no_grad(), _seeded_random_numbers(loaded_run):
+    with (
+        recorded_observations(loaded_run.net, gate_kinds) as recorded,
+        torch.no_grad(),
+        _seeded_random_numbers(loaded_run),
+    ):
         predictions = loaded_run.net(x).softmax(1).max(1)
     with _seeded_random_numbers(loaded_run):
         cams = compute_gradcam(loaded_run.net, x, labels)

@@ -19,18 +19,21 @@ from attncli.interpret import gate_estimation
 from attncli.train.random_state import kept_random_state, read_random_state, write_random_state
 
 SiteObservations = dict[str, list[Observation]]
+GateKinds = dict[tuple[str, int], str]  # what `guess_gate` found, by site and the number of the observation there
 
 
 @contextmanager
-def recorded_observations(net: nn.Module) -> Iterator[SiteObservations]:
+def recorded_observations(net: nn.Module, gate_kinds: GateKinds | None = None) -> Iterator[SiteObservations]:
     """Yield what is observed at each site, by path, of the last batch that runs through `net` inside the block.
 
-    The observations are on the CPU, wherever the network is.
+    The observations are on the CPU, wherever the network is. `gate_kinds` is filled by the first batch; given again
+    with the next one, each site stays what it was then.
     """
     observations: SiteObservations = {}
+    known_kinds: GateKinds = {} if gate_kinds is None else gate_kinds
     handles, device = [], next(net.parameters()).device
     for site, module in list_observed_modules(net):
-        hook = _ObservationHook(site, observations, device)
+        hook = _ObservationHook(site, observations, known_kinds, device)
         handles += [
             module.register_forward_pre_hook(hook.save_random_state),
             module.register_forward_hook(hook.record_output),
@@ -69,8 +72,8 @@ def _name_site(path: str, part: str) -> str:
 class _ObservationHook:
     """The hooks of one module."""
 
-    def __init__(self, name: str, observations: SiteObservations, device: torch.device) -> None:
-        self.name, self.observations, self.device = name, observations, device
+    def __init__(self, name: str, observations: SiteObservations, gate_kinds: GateKinds, device: torch.device) -> None:
+        self.name, self.observations, self.gate_kinds, self.device = name, observations, gate_kinds, device
         self.states: list[Tensor] = []
 
     def save_random_state(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -80,17 +83,27 @@ class _ObservationHook:
         observe = _find_observe_method(module)
         with torch.no_grad(), kept_random_state(self.device):
             write_random_state(self.states, self.device)
-            observed = observe(inputs, output) if observe else guess_gate(inputs[0], output)
+            observed = observe(inputs, output) if observe else self._guess_gate(inputs[0], output)
         if observed:
             on_host = [
                 replace(o, values=o.values.cpu(), taps=None if o.taps is None else o.taps.cpu()) for o in observed
             ]
             self.observations[self.name] = [*self.observations.get(self.name, []), *on_host]
 
+    def _guess_gate(self, x: Any, y: Any) -> list[Observation]:
+        place = self.name, len(self.observations.get(self.name, []))
+        observed = guess_gate(x, y, self.gate_kinds.get(place))
+        for observation in observed:
+            self.gate_kinds[place] = observation.what
+        return observed
 
-def guess_gate(x: Any, y: Any) -> list[Observation]:
-    """Return the gate of a module that maps x to y; nothing if it is no map or its shape changes."""
+
+def guess_gate(x: Any, y: Any, what: str | None = None) -> list[Observation]:
+    """Return the gate of a module that maps x to y; nothing if it is no map or its shape changes.
+
+    `what` is what an earlier batch showed it to be.
+    """
     if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.ndim == 4 and x.shape == y.shape):
         return []
-    what, factors = gate_estimation.estimate_gate(x, y)
+    what, factors = gate_estimation.estimate_gate(x, y, what)
     return [Observation("gate", what, factors)]

@@ -2,12 +2,14 @@
 
 import statistics
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from attncli import data
+from attncli.errors import UserError
 from attncli.jobs import resources
 from attncli.measure import speed_cache
 from attncli.recipe import Recipe
@@ -79,15 +81,20 @@ class DurationHistory:
         return speed_cache.find_rates(self._speed_entries, recipe, extent.images) if extent else None
 
     def _collect_epoch_seconds(self, backbone: str, dataset: str) -> EpochSeconds:
-        """Return the seconds per epoch of the finished runs of a backbone on a dataset."""
+        """Return the seconds per epoch of the finished runs of a backbone on a dataset.
+
+        Runs whose own files are gone are left out: nothing says any more what they trained.
+        """
         collected = EpochSeconds()
         for run in read_folder_runs(self._runs, dataset=dataset):
             recipe, result = run.recipe, run.result
             if recipe.model.backbone == backbone and result.epochs:
                 threads = result.machine.get("threads", hardware.count_cores())
                 epoch_seconds = result.seconds * estimate_machine_share(result.device, threads) / result.epochs
-                collected.by_recipe[make_duration_key(recipe)].append(epoch_seconds)
-                collected.by_baseline[make_duration_key(recipe.make_baseline())].append(epoch_seconds)
+                with suppress(UserError):
+                    key, baseline_key = make_duration_key(recipe), make_duration_key(recipe.make_baseline())
+                    collected.by_recipe[key].append(epoch_seconds)
+                    collected.by_baseline[baseline_key].append(epoch_seconds)
         return collected
 
     @cached_property

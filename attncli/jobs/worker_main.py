@@ -134,6 +134,7 @@ def _make_request_runner(
 ) -> Callable[[TaskRequest], dict[str, str]]:
     """Return a function that does a request and returns how it ended."""
     from attncli.jobs.tasks import cache_datasets, run_task, time_task
+    from attncli.run.identity import describe_named_files, has_changed_files
     from attncli.train.malloc import release_freed_memory
 
     load_dataset = cache_datasets()
@@ -141,6 +142,9 @@ def _make_request_runner(
 
     def run_request(request: TaskRequest) -> dict[str, str]:
         recipe = Recipe.model_validate(request["recipe"])
+        if has_changed_files(recipe, request["digest"]):  # the run of the new content is not in the plan
+            problem = f"{describe_named_files(recipe)} has changed since the sweep was planned, or is another one here"
+            return {"status": "FAILED", "problem": problem, "hint": "the same command plans it again"}
         work = (
             partial(time_task, recipe, runs=run_store.runs, load_dataset=load_dataset)
             if request["timing"]
@@ -156,7 +160,7 @@ def _make_request_runner(
             )
         )
         try:
-            with redirected_output(run_store.runs / recipe.compute_digest()):
+            with redirected_output(run_store.runs / request["digest"]):
                 return run_and_summarize(work)
         except OSError as error:
             return {

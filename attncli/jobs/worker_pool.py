@@ -92,6 +92,7 @@ class WorkerProcess:
         self.task = task
         request = {
             "recipe": task.recipe.model_dump(mode="json"),
+            "digest": task.digest,
             "timing": task.timing,
             "tags": dict(task.tags),
             "threads": threads,

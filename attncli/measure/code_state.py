@@ -2,6 +2,7 @@
 
 The name has two parts, `<loop>/<mechanism>`: a hash of the code that all runs share (data, training, networks), and a
 hash of the mechanism's own file and the modules of its author that it imports. Comments and docstrings do not count.
+A user's own network or file of weights makes a third part, `/<network>`: a hash of the content of these files.
 """
 
 import hashlib
@@ -13,7 +14,9 @@ from tokenize import TokenInfo
 
 from attncli import attention
 from attncli.measure.code_cache import PACKAGE, read_values, stamp_code, write_values
-from attncli.recipe import Recipe
+from attncli.recipe import Model, Recipe
+from attncli.recipe.file_identity import hash_json, name_backbone_by_content, name_weights_by_content
+from attncli.system.code_reference import is_code_reference
 
 LOOP_PARTS = ("data", "train", "backbones", "model", "seeds.py", "attention")  # of attention the shared files only
 LAYOUT_TOKENS = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
@@ -27,14 +30,27 @@ _known_hashes: dict[str, str] = {}  # of the code of this process, which does no
 def name_training_code(recipe: Recipe, cache_folder: Path | None = None) -> str:
     """Return `<loop>/<mechanism>`, eight hexadecimal digits each; a network without a mechanism has no second part.
 
-    Reading all code takes 0.3 s: `cache_folder` keeps the first part until a file changes.
+    With a user's own network or weights it is `<loop>/<mechanism>/<network>`. Reading all code takes 0.3 s:
+    `cache_folder` keeps the first part until a file changes. Raises UserError if a file of the user cannot be read.
     """
-    loop = _hash_loop(cache_folder)
-    if recipe.model.attn == attention.NONE:
-        return f"{loop}/"
-    members = attention.describe_mechanism(recipe.model.attn).members
-    files = [file for member in members for file in attention.list_code_files(member.reference).values()]
-    return f"{loop}/{_hash_files(files)}"
+    code = f"{_hash_loop(cache_folder)}/{_hash_mechanism(recipe.model.attn)}"
+    network = _hash_network_files(recipe.model)
+    return f"{code}/{network}" if network else code
+
+
+def _hash_mechanism(attn: str) -> str:
+    """Return the hash of a mechanism's code, "" for none."""
+    if attn == attention.NONE:
+        return ""
+    members = attention.describe_mechanism(attn).members
+    return _hash_files(file for member in members for file in attention.list_code_files(member.reference).values())
+
+
+def _hash_network_files(model: Model) -> str:
+    """Return the hash of the user's files that make the plain network and its first weights, "" if there are none."""
+    names = [name_backbone_by_content(model.backbone)] if is_code_reference(model.backbone) else []
+    names += [name_weights_by_content(model.pretrained)] if isinstance(model.pretrained, str) else []
+    return hash_json(names)[:8] if names else ""
 
 
 def _hash_loop(cache_folder: Path | None) -> str:

@@ -94,8 +94,7 @@ def format_part_figures(part: ComparisonOutcome) -> str:
     if part.outcome == "untested" or part.left is None or part.right is None or part.link is None:
         return part.why
     if isinstance(part, TrainedOutcome):
-        bound_text = f" against {format_points(part.bound)}" if part.bound else ""
-        return f"{format_part_difference(part)}{bound_text}, n {_format_seed_count(part)}"
+        return f"{format_part_difference(part)}{_format_bound(part)}, n {_format_seed_count(part)}"
     sign = part.link.sign
     if sign == "==" and part.left == part.right:
         return format_number(part.left)
@@ -108,6 +107,13 @@ def format_part_figures(part: ComparisonOutcome) -> str:
         interval = f"{format_number(part.low + part.right)} to {format_number(part.high + part.right)}"
         return f"{left_text} ({interval}) {sign} {right_text}"
     return f"{left_text} {sign} {right_text} (difference {format_number(part.low)} to {format_number(part.high)})"
+
+
+def _format_bound(part: TrainedOutcome) -> str:
+    """Return what a difference of accuracies is compared with, in points; nothing for 0."""
+    words = [format_points(part.bound)] if part.bound else []
+    words += [] if part.tolerance is None else [f"±{100 * part.tolerance:.2f}"]
+    return f" against {' '.join(words)}" if words else ""
 
 
 def format_part_difference(part: TrainedOutcome) -> str:

@@ -15,8 +15,13 @@ def format_seed_count(row: ComparisonRow) -> str:
 
 
 def format_top1(row: ComparisonRow) -> str:
+    """Return the mean of top-1 with its interval, as `format_mean` does."""
+    return format_mean(row.accuracy)
+
+
+def format_mean(estimate: stats.MeanEstimate) -> str:
     """Return the mean in percent with half its interval, or with both ends if the interval is cut at 0 or 100 %."""
-    mean, low, high = row.accuracy.mean, row.accuracy.low, row.accuracy.high
+    mean, low, high = estimate.mean, estimate.low, estimate.high
     if low is None or high is None:
         return f"{100 * mean:.2f}"
     if low <= 0 or high >= 1:

@@ -10,11 +10,11 @@ from attncli.errors import unknown_name_error
 from attncli.report.comparison_cells import (
     format_difference,
     format_half_interval,
+    format_mean,
     format_overhead,
     format_p_value,
     format_ratio,
     format_seed_count,
-    format_top1,
 )
 from attncli.report.comparison_note import Spread
 from attncli.report.table import MISSING, Column
@@ -46,20 +46,15 @@ def format_latency(row: ComparisonRow) -> str:
 
 
 def format_accuracy(estimate: MeanEstimate | None, spread: Spread) -> str:
-    """Return a mean in percent with its standard deviation, or with half its 95 % interval."""
+    """Return a mean in percent with its standard deviation, or with its 95 % interval as `format_mean` writes it."""
     if estimate is None:
         return MISSING
-    mean_text, half_width = f"{100 * estimate.mean:.2f}", _find_half_width(estimate, spread)
-    return mean_text if half_width is None else f"{mean_text} ±{format_half_interval(half_width)}"
-
-
-def _find_half_width(estimate: MeanEstimate, spread: Spread) -> float | None:
-    """Return what stands after ±, as a fraction; None for one value, which has neither."""
-    if estimate.n < 2:
-        return None
-    if spread == "sd":
-        return estimate.sd
-    return None if estimate.high is None else estimate.high - estimate.mean
+    if spread == "ci":
+        return format_mean(estimate)
+    mean_text = f"{100 * estimate.mean:.2f}"
+    if estimate.n < 2 or estimate.sd is None:
+        return mean_text
+    return f"{mean_text} ±{format_half_interval(estimate.sd)}"
 
 
 def choose_columns(names: Sequence[str], spread: Spread = "ci") -> list[Column[ComparisonRow]]:
@@ -73,14 +68,13 @@ def choose_columns(names: Sequence[str], spread: Spread = "ci") -> list[Column[C
 
 def list_columns(spread: Spread = "ci") -> dict[str, Column[ComparisonRow]]:
     """Return every column by its name."""
-    top1 = format_top1 if spread == "ci" else lambda r: format_accuracy(r.accuracy, spread)
     return {
         NAME_COLUMN: Column("attention", lambda r: r.variant, right=False),
         "backbone": Column("backbone", lambda r: r.backbone, right=False),
         "n": Column("n", format_seed_count),
         "params": Column("Params (M)", lambda r: format_millions(r.params)),
         "macs": Column("MACs (G)", lambda r: format_billions(r.macs)),
-        "top1": Column("top-1", top1),
+        "top1": Column("top-1", lambda r: format_accuracy(r.accuracy, spread)),
         "top5": Column("top-5", lambda r: format_accuracy(r.top5, spread)),
         "macro-f1": Column("macro F1", lambda r: format_accuracy(r.macro_f1, spread)),
         "diff": Column("diff", lambda r: format_difference(r, spread)),

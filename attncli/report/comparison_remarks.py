@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from attncli import attention
 from attncli.analysis.comparison_row import ComparisonRow
+from attncli.analysis.folds import name_pair
+from attncli.analysis.run_keys import list_failure_keys, make_recipe_key
 from attncli.attention.card import Card
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
@@ -24,12 +26,12 @@ def list_remarks(rows: Sequence[ComparisonRow]) -> list[str]:
 
 
 def describe_lost_runs(failed_runs: Sequence[FailedRun], finished_runs: Sequence[FinishedRun]) -> list[str]:
-    """Return a line for each group of failed runs of which no seed finished, so that no table shows it."""
-    finished_groups = {run.result.group for run in finished_runs}
+    """Return a line for each recipe of failed runs of which no seed finished, so that no table shows it."""
+    finished_recipes = {key for run in finished_runs for key in list_failure_keys(run)}
     counts = Counter(
         f"{format_mechanism(run.recipe)} in {run.recipe.model.backbone_label} on {name_images(run.recipe)}"
         for run in failed_runs
-        if run.group not in finished_groups
+        if make_recipe_key(run.recipe, run.group, run.data_digest) not in finished_recipes
     )
     return [f"{name}: no seed finished, {count} failed" for name, count in counts.items()]
 
@@ -95,12 +97,9 @@ def _describe_images(rows: Sequence[ComparisonRow]) -> list[str]:
     lines = []
     reaches = [(row.variant, row.reach_with_images) for row in rows]
     known = [f"{name} ±{format_half_interval(reach)}" for name, reach in reaches if reach is not None]
-    images = next((row.test_images for row in rows if row.test_images), None)
-    if images is not None:
+    if any(row.test_images for row in rows):
         others = f"; with other test images of the same kind: {', '.join(known)}" if known else ""
-        lines.append(
-            f"accuracies, intervals and verdicts are about these {format_quantity(images, 'test image')}{others}"
-        )
+        lines.append(f"accuracies, intervals and verdicts are about {_name_test_images(rows)}{others}")
     for row in rows:
         if test := row.disagreement:
             lines.append(
@@ -110,12 +109,20 @@ def _describe_images(rows: Sequence[ComparisonRow]) -> list[str]:
     return lines
 
 
+def _name_test_images(rows: Sequence[ComparisonRow]) -> str:
+    """Return which test images the accuracies of a table are of."""
+    if folds := next((row.folds for row in rows if row.folds), None):
+        return f"the test images of {folds} folds"
+    count = format_quantity(next(row.test_images for row in rows if row.test_images), "test image")
+    return f"the {count} that each seed drew" if any(row.draws_test_images for row in rows) else f"these {count}"
+
+
 def _describe_nonfinite(rows: Sequence[ComparisonRow]) -> list[str]:
     """Return how many test images each variant gave no finite loss."""
     return [
-        f"{row.variant}: {describe_nonfinite(images, 'test image', f'seed {seed}')}"
+        f"{row.variant}: {describe_nonfinite(images, 'test image', name_pair(number, row.folds))}"
         for row in rows
-        for seed, images in row.nonfinite_by_seed.items()
+        for number, images in row.nonfinite_by_seed.items()
     ]
 
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from attncli.analysis import stats
 from attncli.analysis.comparison_row import ComparisonRow
-from attncli.analysis.simultaneous import SimultaneousEstimate
 from attncli.analysis.stats import MeanEstimate
 from attncli.palette import COLOURS, FAINT
 from attncli.quantities import format_quantity
@@ -132,7 +132,7 @@ def _draw_block(
         cost_axes.plot([x], [y], "o", color=FAINT, markersize=5)
         if row.difference is not None:
             point = _draw_difference(axes, y, row, row.difference, COLOURS[0])
-            point.set(markersize=5.5, markerfacecolor="white" if _holds_zero(row.joint) else COLOURS[0])
+            point.set(markersize=5.5, markerfacecolor="white" if _holds_zero(row) else COLOURS[0])
     axes.axvline(0, color=FAINT, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
     cost_axes.axvline(0, color=FAINT, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
     _scale_difference_axes(axes, [shorten_variant(row.variant) for _, row in points])
@@ -149,6 +149,11 @@ def _rank_difference(point: CostPoint) -> float:
     return math.inf if point[1].difference is None else -point[1].difference.mean
 
 
-def _holds_zero(joint: SimultaneousEstimate | None) -> bool:
-    """Return whether a difference may be none, as far as its interval says."""
-    return joint is None or joint.low is None or joint.high is None or joint.low <= 0 <= joint.high
+def _holds_zero(row: ComparisonRow) -> bool:
+    """Return whether a difference may be none, as far as its interval says; without any spread, as p says."""
+    joint = row.joint
+    if joint is None:
+        return True
+    if joint.low is None or joint.high is None:
+        return joint.p >= (row.level or stats.ALPHA)
+    return joint.low <= 0 <= joint.high

@@ -45,6 +45,7 @@ def _describe_tasks(comparison: TaskComparison) -> list[str]:
         f"mean ranks, of {comparison.ranked} variants together, differ if they are "
         f"{comparison.critical_difference:.2f} apart (Nemenyi, 5 %)",
     ]
+    lines += comparison.recipe_choices
     others = [name for name in comparison.left_out if name not in comparison.unfinished]
     if others:
         lines.append(f"left out, as some task lacks them or a seed failed: {', '.join(others)}")

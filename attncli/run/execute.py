@@ -24,10 +24,11 @@ from attncli.measure.smallest_image import check_backbone_size
 from attncli.recipe import Recipe
 from attncli.records import PLAN_TAG, Result
 from attncli.run.distributed import FollowingRanks, follow_main_rank, following_ranks
+from attncli.run.identity import identify_run
 from attncli.run.listener import RunListener
 from attncli.run.naming import describe_dataset, make_input_spec
 from attncli.run.preconditions import check_preconditions, describe_steps, list_warnings
-from attncli.run.run_dir import clear_run_dir, locked_run_dir, translated_disk_errors
+from attncli.run.run_dir import DISK_ERRNOS, clear_run_dir, locked_run_dir, translated_disk_errors
 from attncli.run.stages import RunContext, describe_run_machine, train_and_measure
 from attncli.system.files import write_atomically
 from attncli.system.gc_tuning import relaxed_gc
@@ -37,7 +38,7 @@ from attncli.track import ActiveRun, RunStore, Tracker
 from attncli.track.parent_runs import PARENT_TAG
 from attncli.train import Interrupted, distributed
 
-FigureHook = Callable[[Path, Dataset], None]
+FigureHook = Callable[[Path, Dataset], str | None]  # returns what the pictures lack, if anything
 DatasetLoader = Callable[..., Dataset]  # data.load, or a cached one
 
 
@@ -59,7 +60,8 @@ def execute_run(
 
     Args:
         fresh: start again; otherwise an unfinished run resumes from its checkpoint.
-        save_figures: `save_figures(folder, dataset)` may add pictures to the folder before it goes to MLflow.
+        save_figures: `save_figures(folder, dataset)` may add pictures to the folder before it goes to MLflow; the run
+            warns of a failure.
         load_dataset: `data.load`, or a function that caches its answers.
         tags: are added to the MLflow run.
         timing_threads: measure no speed here, but take the one that was measured before with so many threads, if any.
@@ -92,10 +94,21 @@ def execute_run(
                     listener.on_warning(warning)
                 followers.check_setup()
                 all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator, cache_folder)}
+                identity = identify_run(recipe, folder.name)  # after all that reads its files
                 tracker = Tracker.open(run_store, close_dead_runs=PARENT_TAG not in all_tags)  # a sweep does it once
                 active_run = _start_tracking(tracker, recipe, dataset, folder, fresh, all_tags)
             context = RunContext(
-                recipe, folder, dataset, net, accelerator, active_run, listener, all_tags, timing_threads, profile
+                recipe,
+                identity,
+                folder,
+                dataset,
+                net,
+                accelerator,
+                active_run,
+                listener,
+                all_tags,
+                timing_threads,
+                profile,
             )
             return _run_tracked(context, fresh, save_figures, followers)
 
@@ -187,7 +200,20 @@ def _run_tracked(
             active_run.end_run("KILLED")
             raise
         if save_figures:
-            save_figures(context.folder, context.dataset)
+            _draw_pictures(context, save_figures)
         if warning := active_run.end_run("FINISHED"):
             context.listener.on_warning(warning)
     return result
+
+
+def _draw_pictures(context: RunContext, save_figures: FigureHook) -> None:
+    """Draw the run's pictures; warn of those that fail, as the training is done and its result written."""
+    try:
+        if problem := save_figures(context.folder, context.dataset):
+            context.listener.on_warning(problem)
+    except Exception as error:
+        if isinstance(error, Interrupted) or getattr(error, "errno", None) in DISK_ERRNOS:
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        hint = f"`attncli look {context.folder.name}` draws those of the attention"
+        context.listener.on_warning(f"not all pictures of the run were drawn ({reason}); {hint}")

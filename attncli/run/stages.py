@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from torch import nn
 
-from attncli import attention, model, records, train
+from attncli import model, records, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
 from attncli.data.loader import count_left_over
@@ -24,8 +24,9 @@ from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.recipe.image_size import format_image_size
 from attncli.records import PLAN_TAG, Cost, Epoch, Evaluation, Record, Result, Speed
+from attncli.run.identity import RunIdentity, describe_named_files, has_changed_files
 from attncli.run.listener import RunListener
-from attncli.run.naming import format_run_title, make_input_spec, name_baseline, name_network
+from attncli.run.naming import format_run_title, make_input_spec, name_baseline
 from attncli.system.files import write_atomically
 from attncli.system.launcher import read_process_rank
 from attncli.track import ActiveRun
@@ -35,9 +36,10 @@ from attncli.track.provenance import label_mechanism
 
 @dataclass(frozen=True)
 class RunContext:
-    """A run's recipe, data, network and folder, with its listener."""
+    """A run's recipe, identity, folder, data and network, with its listener."""
 
     recipe: Recipe
+    identity: RunIdentity
     folder: Path
     dataset: Dataset
     net: nn.Module
@@ -64,6 +66,8 @@ def train_and_measure(context: RunContext, started_at: float, fresh: bool) -> Re
         fresh: Whether to start again; otherwise the training resumes from its checkpoint, if there is one.
     """
     recipe, dataset, accelerator = context.recipe, context.dataset, context.accelerator
+    build_baseline = partial(model.build, recipe.make_baseline(), make_input_spec(dataset))
+    cost_before = _count_cost(context, build_baseline)  # as the files may be edited while it trains
     context.listener.on_stage(_describe_training_images(context.dataset), format_run_title(recipe))
     for line in _describe_training(context, fresh):
         context.listener.on_stage(line)
@@ -80,9 +84,9 @@ def train_and_measure(context: RunContext, started_at: float, fresh: bool) -> Re
     context.log_record(test)
     _warn_of_nonfinite(context, "test", test.count_nonfinite())
     context.listener.on_stage("measuring the overhead against the plain network")
-    input_spec = make_input_spec(dataset)
-    build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
-    cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline, context.folder.parent / "cache")
+    has_changed = _warn_of_changed_files(context)
+    build_once = cache(build_baseline)
+    cost = cost_before if has_changed else _count_cost(context, build_once)
     context.log_record(cost)
 
     def write_result(speed: Speed | None) -> Result:
@@ -92,8 +96,25 @@ def train_and_measure(context: RunContext, started_at: float, fresh: bool) -> Re
         return result
 
     result = write_result(None)  # before the timing, which may fail for want of memory
-    speed = _measure_speed(context, build_baseline) if recipe.measure.speed else None
+    speed = _measure_speed(context, build_once) if recipe.measure.speed and not has_changed else None
     return write_result(speed) if speed else result
+
+
+def _count_cost(context: RunContext, build_baseline: Callable[[], nn.Module]) -> Cost:
+    """Return the cost of the network; the plain one is built if it was not counted before."""
+    recipe, input_spec = context.recipe, make_input_spec(context.dataset)
+    with plugin_errors(recipe.model.attn, "fails in training", code=1):
+        return count_recipe_cost(recipe, input_spec, context.net, build_baseline, context.folder.parent / "cache")
+
+
+def _warn_of_changed_files(context: RunContext) -> bool:
+    """Return whether a file that the recipe names has changed while the run trained, with a warning if so."""
+    if not has_changed_files(context.recipe, context.identity.digest):
+        return False
+    files = describe_named_files(context.recipe)
+    what = "the result is of its content at the start, and has no speed"
+    context.listener.on_warning(f"{files} has changed while the run trained: {what}")
+    return True
 
 
 def _describe_training_images(dataset: Dataset) -> str:
@@ -188,15 +209,13 @@ def _build_result(
     recipe = context.recipe
     val_accuracies = [e.val_top1 for e in epochs if e.val_top1 is not None]
     return Result(
-        digest=recipe.compute_digest(),
+        digest=context.identity.digest,
         run_id=context.active_run.run_id,
         status="FINISHED",
         attn=label_mechanism(recipe),
-        backbone=name_network(recipe),
+        backbone=context.identity.network,
         dataset=context.dataset.name,
-        category=""
-        if recipe.model.attn == attention.NONE
-        else attention.describe_mechanism(recipe.model.attn).category,
+        category=context.identity.category,
         seed=recipe.seed,
         epochs=len(epochs),
         test_top1=test.top1,
@@ -218,7 +237,7 @@ def _build_result(
         precision=context.tags["precision"],
         device=str(next(context.net.parameters()).device),
         machine=describe_run_machine(),
-        group=recipe.compute_group(),
+        group=context.identity.group,
         data_digest=context.dataset.digest,
         folder=str(context.folder),
         test_images=test.images,

@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
+from pydantic import ValidationError
+
 from attncli import recipe as recipes
 from attncli import track
 from attncli.errors import UserError
@@ -56,21 +58,32 @@ def list_unreadable_rows(rows: Iterable[Mapping[str, Any]]) -> list[UnreadableRu
 
 def _parse_recipe(params: Mapping[str, str]) -> Recipe:
     """Return the recipe of MLflow's flat parameters. Raises ValueError or UserError if they are none."""
+    try:
+        return Recipe.model_validate(_build_tree(params))
+    except ValidationError as error:  # earlier versions did not quote a text that looks like a number
+        text_keys = {".".join(map(str, item["loc"][:2])) for item in error.errors() if item["type"] == "string_type"}
+        if not text_keys & params.keys():
+            raise
+    return Recipe.model_validate(_build_tree(params, text_keys))
+
+
+def _build_tree(params: Mapping[str, str], text_keys: Set[str] = frozenset()) -> dict[str, Any]:
+    """Return flat parameters as the sections of a recipe; those of `text_keys` are texts, whatever they look like."""
     tree: dict[str, Any] = {}
     options: dict[str, Any] = {}
     for name, text in params.items():
-        value = _parse_param(text)
+        value = text if name in text_keys else _parse_param(text)
         if name.startswith(_OPTION_PREFIX):
             part, _, key = name.removeprefix(_OPTION_PREFIX).rpartition(".")  # a combination has them by part
             (options.setdefault(part, {}) if part else options)[key] = value
         else:
             recipes.set_dotted_key(tree, name, value)
     recipes.set_dotted_key(tree, "model.options", options)
-    return Recipe.model_validate(tree)
+    return tree
 
 
 def _parse_param(text: str) -> Any:
-    """Return the value of a parameter: text is written bare, everything else as JSON."""
+    """Return the value of a parameter: text is written bare if it is no JSON, everything else as JSON."""
     try:
         return json.loads(text)
     except ValueError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attncli import records
 from attncli.errors import UserError
 from attncli.recipe import Recipe
+from attncli.recipe.run_weights import CHECKPOINT_STATE
 from attncli.records import Record, Status
 from attncli.system.signals import deferred_signals
 from attncli.track import mlflow_run, predictions, provenance, search, store
@@ -123,13 +124,17 @@ class Tracker:
         fresh: bool = False,
         tags: Mapping[str, str] | None = None,
     ) -> ActiveRun:
-        """Begin to record a run in `folder` (runs/<digest>), or resume it: there is one MLflow run per digest.
+        """Begin to record a run in `folder` (runs/<digest>), or resume it: there is one MLflow run per folder.
 
         Before a run resumes, its log.jsonl must be cut to the checkpoint; the records in it count as logged.
         `fresh` starts again: the earlier MLflow run, which may be of other code, is deleted (which MLflow
-        can undo). `tags` are added (a sweep's runs name their parent: mlflow.parentRunId). Raises UserError if the
-        store refuses the run.
+        can undo). A run whose folder was deleted starts again too. What a store that several folders may share has of
+        the digest is left alone if nothing in `folder` says that it is of this folder.
+        `tags` are added (a sweep's runs name their parent: mlflow.parentRunId). Raises UserError if the store refuses
+        the run.
         """
+        is_first = provenance.read_provenance(folder) is None and not (folder / CHECKPOINT_STATE).exists()
+        is_ours = not is_first or self._run_store.is_beside_runs()
         try:
             run_provenance = provenance.begin_provenance(
                 folder,
@@ -146,8 +151,15 @@ class Tracker:
             ) from error
         with translated_store_errors(self.uri):
             run_id, is_new = mlflow_run.get_or_create_run(
-                self._client, self._run_store, recipe, run_provenance, dict(tags or {}), fresh=fresh
+                self._client,
+                self._run_store,
+                recipe,
+                run_provenance,
+                dict(tags or {}),
+                fresh=fresh or is_first,
+                is_ours=is_ours,
             )
+            run_provenance = provenance.keep_run_id(folder, run_provenance, run_id)
         return ActiveRun(self._client, self.uri, run_id, folder, run_provenance, is_new)
 
 
@@ -166,7 +178,8 @@ def upload_and_close(client: "MlflowClient", run_id: str, folder: Path, run_prov
             client.set_tag(run_id, key, value)
         client.set_tag(run_id, COMPLETE_TAG, summarize_completeness(folder, run_provenance))
     finally:
-        client.set_terminated(run_id, run_provenance.current_status(), end_time=run_provenance.ended_ms)
+        ended_ms = run_provenance.ended_ms or search.find_last_write_ms(folder)
+        client.set_terminated(run_id, run_provenance.current_status(), end_time=ended_ms)
 
 
 def summarize_completeness(folder: Path, run_provenance: Provenance) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attncli.errors import UserError
 from attncli.track import mlflow_run, store
+from attncli.track.provenance import read_provenance
 from attncli.track.store import RunStore
 from attncli.track.store_errors import redact_address, translated_store_errors
 
@@ -44,7 +45,8 @@ def attach_to_experiment(
 
 def _require_run(client: "MlflowClient", digest: str, run_store: RunStore, hint: str) -> "Run":
     """Return the run of a digest. Raises UserError with the hint if the store does not have it."""
-    run = mlflow_run.find_run(client, digest)
+    origin = read_provenance(run_store.runs / digest)
+    run = mlflow_run.find_run(client, digest, origin.run_id if origin else None)
     if run is None:
         raise UserError(f"run {digest} is not in {redact_address(run_store.resolve_address())}", hint)
     return run

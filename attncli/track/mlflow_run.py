@@ -1,12 +1,15 @@
 """The one MLflow run of a digest: found or created, with its parameters, tags and data set."""
 
 import json
+import os
 import re
-from contextlib import suppress
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from attncli import recipe as recipes
-from attncli.errors import UserError
+from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Recipe
 from attncli.track import experiment_views, store, tags
 from attncli.track.provenance import DatasetInfo, Provenance
@@ -28,15 +31,16 @@ def get_or_create_run(
     extra_tags: dict[str, str],
     *,
     fresh: bool = False,
+    is_ours: bool = True,
 ) -> tuple[str, bool]:
     """Find or create the MLflow run of a digest, set it RUNNING with its facts, and return (run id, whether it is new).
 
-    `fresh` deletes an earlier one first.
+    `fresh` deletes an earlier one first. One that is there is left alone if it is not of this folder (`is_ours`).
     """
     other_tags = {key: value for key, value in extra_tags.items() if key != RUN_NAME_TAG}  # a user may rename a run
     all_tags = tags.build_run_tags(recipe, provenance) | other_tags | {"digest": provenance.digest}
     with store.store_lock(run_store):
-        run = find_run(client, provenance.digest)
+        run = find_run(client, provenance.digest, provenance.run_id) if is_ours else None
         if run is not None and fresh:
             client.delete_run(run.info.run_id)
             run = None
@@ -78,8 +82,18 @@ def choose_run_name(
     return distinguish_names([recipe, *recipes_of_others])[0][: tags.MAX_NAME_LENGTH]
 
 
-def find_run(client: "MlflowClient", digest: str) -> "Run | None":
-    """Return the run of a digest, or None if there is none; the oldest if several machines made one each."""
+def find_run(client: "MlflowClient", digest: str, run_id: str | None = None) -> "Run | None":
+    """Return the run of a digest, or None if there is none.
+
+    If several folders of runs made one each, it is that of `run_id`, which the origin of a run names, else the oldest.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if run_id is not None:
+        with suppress(MlflowException):  # it may be a run of another store
+            run = client.get_run(run_id)
+            if run.info.lifecycle_stage == "active" and run.data.tags.get("digest") == digest:
+                return run
     experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
     matching_runs = client.search_runs(
         experiments, f"tags.digest = '{digest}'", order_by=["attributes.start_time ASC"], max_results=1
@@ -134,18 +148,59 @@ def _build_dataset_input(dataset_info: DatasetInfo) -> Any:
 
 
 def log_torch_model(net: Any, run_id: str, name: str, run_store: RunStore, example: Any) -> None:
-    """Add a network (torch.nn.Module) to a run as an MLflow model of this name; `example` is a NumPy input."""
+    """Add a network (torch.nn.Module) to a run as an MLflow model of this name; `example` is a NumPy input.
+
+    The status and the end of the run stay. Raises RunFailedError for a network that torch cannot export.
+    """
+    try:
+        with _tracking_address(run_store.resolve_address()):
+            _log_model_of_run(net, run_id, name, example)
+    except Exception as error:
+        if not _is_raised_in("torch", error):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RunFailedError(
+            f"the network cannot be exported for MLflow: {reason[:300]}",
+            "leave out --log-model; `attncli export RUN --to safetensors` writes any network",
+        ) from error
+
+
+@contextmanager
+def _tracking_address(address: str) -> Iterator[None]:
+    """Give MLflow an address, for functions that take none. It sets a variable of later runs too, which is undone."""
+    import mlflow
+
+    previous_address, variable = mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(address)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(previous_address)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        if variable is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = variable
+
+
+def _log_model_of_run(net: Any, run_id: str, name: str, example: Any) -> None:
+    """Log the model; MLflow does so in a run that is RUNNING and ends now, which is put right."""
     from importlib.metadata import version
 
     import mlflow
 
     from attncli import __version__
 
-    previous_address = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(run_store.resolve_address())
+    client = mlflow.MlflowClient()
+    info = client.get_run(run_id).info
+    torch_version = version("torch").partition("+")[0]
+    requirements = [f"attncli=={__version__}", f"torch=={torch_version}"]
     try:
         with mlflow.start_run(run_id=run_id):
-            requirements = [f"attncli=={__version__}", f"torch=={version('torch').partition('+')[0]}"]
             mlflow.pytorch.log_model(net, name=name, pip_requirements=requirements, input_example=example)
     finally:
-        mlflow.set_tracking_uri(previous_address)
+        client.set_terminated(run_id, info.status, end_time=info.end_time)
+
+
+def _is_raised_in(package: str, error: Exception) -> bool:
+    """Return whether an error came through a module of the package."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(str(frame.f_globals.get("__name__")).partition(".")[0] == package for frame, _ in frames)

@@ -23,6 +23,7 @@ from attncli.recipe import Recipe
 from attncli.records import Result, Status
 from attncli.system.code_reference import label_mechanism_name
 from attncli.system.files import write_atomically
+from attncli.track.own_code import name_own_code
 
 ORIGIN_FILE = "origin.json"
 
@@ -84,6 +85,8 @@ class Provenance:
     code: str = ""
     status: Status = "RUNNING"
     ended_ms: int | None = None
+    run_id: str | None = None  # in MLflow; None in earlier versions
+    own_code: dict[str, str] = field(default_factory=dict)  # see `name_own_code`; empty in earlier versions
 
     def current_status(self) -> Status:
         """Return the run's status: KILLED if its process died without setting one."""
@@ -118,7 +121,8 @@ def begin_provenance(
     """
     folder.mkdir(parents=True, exist_ok=True)
     known_tags = tags or {}
-    earlier = None if fresh else read_provenance(folder)
+    known_provenance = read_provenance(folder)
+    earlier = None if fresh else known_provenance
     commit, dirty = _read_first_git_state(Path.cwd()) if in_sweep else read_git_state()
     provenance = Provenance(
         digest=folder.name,
@@ -132,9 +136,21 @@ def begin_provenance(
         precision=known_tags.get("precision", ""),
         device=known_tags.get("device", ""),
         code=known_tags.get("code", ""),
+        run_id=known_provenance.run_id if known_provenance else None,  # which a fresh start replaces
+        own_code=name_own_code(recipe),
     )
     write_provenance(folder, provenance)
     return provenance
+
+
+def keep_run_id(folder: Path, provenance: Provenance, run_id: str) -> Provenance:
+    """Return the provenance with the id of its MLflow run, and write it to the folder if that has another one."""
+    if provenance.run_id == run_id:
+        return provenance
+    named = replace(provenance, run_id=run_id)
+    with suppress(OSError):  # the run is found by its digest then
+        write_provenance(folder, named)
+    return named
 
 
 def end_provenance(folder: Path, provenance: Provenance, status: Status) -> Provenance:

@@ -132,13 +132,13 @@ def close_dead_runs(client: "MlflowClient", runs: Path) -> list[str]:
         process = _parse_process(run.data.tags)
         if process is not None and process.is_dead():
             digest = run.data.tags.get("digest")
-            end_ms = _find_last_write_ms(runs / digest) if digest else None
+            end_ms = find_last_write_ms(runs / digest) if digest else None
             client.set_terminated(run.info.run_id, "KILLED", end_time=end_ms)
             closed_names.append(str(run.info.run_name))
     return closed_names
 
 
-def _find_last_write_ms(folder: Path) -> int | None:
+def find_last_write_ms(folder: Path) -> int | None:
     """Return when a file of the folder was last written, in milliseconds since 1970, or None without such files."""
     times = [path.stat().st_mtime_ns // 1_000_000 for path in folder.glob("*") if path.is_file()]
     return max(times, default=None)

@@ -72,6 +72,11 @@ class RunStore:
             )
         return address
 
+    def is_beside_runs(self) -> bool:
+        """Return whether the store is a database in the folder of runs, which other folders do not share."""
+        file = find_database_file(self.resolve_address())
+        return file is not None and file.parent.resolve() == self.runs.resolve()
+
     def has_store(self) -> bool:
         """Return whether there is an MLflow store yet; a server is taken to be there."""
         file = find_database_file(self.resolve_address())

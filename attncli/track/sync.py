@@ -1,6 +1,6 @@
 """Bring runs from their folders into a store: what it lacks is added, what it has stays, nothing is duplicated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,34 +44,44 @@ def sync_runs(run_store: RunStore, progress: Callable[[int, int], None] | None =
     folders = sorted(path.parent for path in run_store.runs.glob("*/recipe.yaml"))
     outcomes = []
     for i, folder in enumerate(folders, 1):
-        outcomes.append(_sync_folder(client, run_store, folder, stored_runs.get(folder.name)))
+        outcomes.append(_sync_folder(client, run_store, folder, stored_runs))
         if progress:
             progress(i, len(folders))
     return outcomes
 
 
 def _index_runs(client: "MlflowClient", run_store: RunStore) -> dict[str, "Run"]:
-    """Return the runs of the store by digest."""
+    """Return the runs of the store by digest, and by their ids: several folders may have a run of one digest."""
     with translated_store_errors(run_store.resolve_address()):
         experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
-        return {run.data.tags["digest"]: run for run in search.iterate_runs(client, experiments, {})}
+        runs = list(search.iterate_runs(client, experiments, {}))
+        return {run.data.tags["digest"]: run for run in runs} | {run.info.run_id: run for run in runs}
 
 
-def _sync_folder(client: "MlflowClient", run_store: RunStore, folder: Path, run: "Run | None") -> SyncOutcome:
+def _sync_folder(
+    client: "MlflowClient", run_store: RunStore, folder: Path, stored_runs: Mapping[str, "Run"]
+) -> SyncOutcome:
     try:
         recipe = recipes.read(folder / "recipe.yaml")
         run_provenance = provenance.read_provenance(folder) or _guess_provenance(folder, recipe)
         if run_provenance.current_status() == "RUNNING":
             return SyncOutcome(digest=folder.name, status="RUNNING")
-        if run is not None and run.data.tags.get(active_run.COMPLETE_TAG) == active_run.summarize_completeness(
-            folder, run_provenance
-        ):
+        run = stored_runs.get(run_provenance.run_id or folder.name, stored_runs.get(folder.name))
+        if run is not None and _is_up_to_date(run, folder, run_provenance):
             return SyncOutcome(digest=folder.name, run_id=run.info.run_id, status=run_provenance.current_status())
         return _upload_run(client, run_store, folder, recipe, run_provenance)
     except UserError as error:
         return SyncOutcome(digest=folder.name, problem=error.problem)
     except Exception as error:  # a run that the store or the disk refuses does not stop the others
         return SyncOutcome(digest=folder.name, problem=make_store_error(run_store.resolve_address(), error).problem)
+
+
+def _is_up_to_date(run: "Run", folder: Path, run_provenance: Provenance) -> bool:
+    """Return whether a stored run has all points and files of its folder, and its status."""
+    is_complete = run.data.tags.get(active_run.COMPLETE_TAG) == active_run.summarize_completeness(
+        folder, run_provenance
+    )
+    return is_complete and bool(run.info.status == run_provenance.current_status())
 
 
 def _upload_run(

@@ -90,12 +90,28 @@ def name_images(recipe: Recipe) -> str:
 def flatten_params(recipe: Recipe) -> dict[str, str]:
     """Return the flat recipe, with every value as `--set` takes it and one key per option of the mechanism.
 
+    A text that looks like another value, such as "2024", is in quotation marks: MLflow has texts only.
     Keys that were added later and are not set are left out, so that older runs have the same parameters.
     """
     flat = {key: value for key, value in recipe.flatten_keys().items() if not is_default_late_key(key, value)}
     flat.pop("model.options")
     flat |= {f"model.options.{key}": value for key, value in recipe.model.flatten_options().items()}
-    return {key: _truncate_text(format_value(value), MAX_PARAM_LENGTH) for key, value in flat.items()}
+    return {key: _truncate_text(_format_param(value), MAX_PARAM_LENGTH) for key, value in flat.items()}
+
+
+def _format_param(value: Any) -> str:
+    """Return a value as text from which it comes back: a text that JSON would read as a number and so on is quoted."""
+    if isinstance(value, str) and _is_json(value):
+        return json.dumps(value)
+    return format_value(value)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def format_value(value: Any) -> str:

@@ -18,6 +18,7 @@ from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.seeds import derive_seed
 from attncli.system.files import written_aside
+from attncli.track.own_code import list_changed_code, name_own_code
 from attncli.trained.network import ImageClassifier, TrainedNetwork, build_without_pretrained
 
 SUFFIXES = {"safetensors": ".safetensors", "onnx": ".onnx", "torch-export": ".pt2"}
@@ -85,6 +86,7 @@ def _export_safetensors(trained: TrainedNetwork, path: Path, images: Tensor) -> 
         "format": "pt",
         "attncli.recipe": json.dumps(trained.recipe.model_dump(mode="json")),
         "attncli.digest": trained.recipe.compute_digest(),
+        "attncli.own_code": json.dumps(name_own_code(trained.recipe)),
         "classes": json.dumps(list(trained.classes)),
         "size": json.dumps(list(trained.size)),
         "frames": json.dumps(trained.frames),
@@ -98,7 +100,10 @@ def _export_safetensors(trained: TrainedNetwork, path: Path, images: Tensor) -> 
 
 
 def load_exported(path: Path) -> TrainedNetwork:
-    """Return the network of a file that `export_network` wrote as safetensors. Raises UserError for another file."""
+    """Return the network of a file that `export_network` wrote as safetensors.
+
+    Raises UserError for another file, or if a user's mechanism or network has changed since it was written.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -111,10 +116,16 @@ def load_exported(path: Path) -> TrainedNetwork:
         values = {name: json.loads(metadata[name]) for name in ("classes", "size", "frames", "mean", "std")}
         grey_range = json.loads(metadata.get("grey_range", "null"))  # which earlier versions did not write
         recipe = Recipe.model_validate(json.loads(metadata["attncli.recipe"]))
+        own_code: dict[str, str] = json.loads(metadata.get("attncli.own_code", "{}"))  # nor this
     except (KeyError, ValueError) as error:
         raise UserError(
             f"{path}: not written by attncli export", "`attncli export RUN --to safetensors` writes one"
         ) from error
+    if own_code and (changed := list_changed_code(recipe, own_code.values())):
+        raise UserError(
+            f"{path}: {' or '.join(changed)} has changed since the network was exported",
+            "put the earlier file back, or export the run again",
+        )
     size = (values["size"][0], values["size"][1])
     net = build_without_pretrained(recipe, InputSpec(len(values["classes"]), size, values["frames"]))
     net.load_state_dict(load_file(path))

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from attncli import attention, data, model, records
+from attncli import data, model, records
 from attncli import recipe as recipes
 from attncli.errors import UserError, quote_word
 from attncli.model import InputSpec
@@ -15,7 +15,8 @@ from attncli.records import Result
 from attncli.run import describe_dataset
 from attncli.system.code_reference import is_code_reference, split_code_reference, split_combination
 from attncli.system.files import path_exists
-from attncli.track.provenance import DatasetInfo, read_provenance
+from attncli.track.own_code import list_changed_code
+from attncli.track.provenance import DatasetInfo, Provenance, read_provenance
 from attncli.track.tags import format_run_name
 from attncli.train import checkpoint
 
@@ -91,8 +92,9 @@ def load_trained_network(folder: Path) -> TrainedNetwork:
 def check_own_code(folder: Path, recipe: Recipe, digest: str) -> None:
     """Raise UserError if a user's mechanism or network is gone, or is not the code that the run `digest` trained.
 
-    Weights fit changed code too if their names and shapes are the same, and the results would be of neither. With
-    weights of a file (`model.pretrained`) the digest is no measure of the code, and nothing is checked.
+    Weights fit changed code too if their names and shapes are the same, and the results would be of neither. Runs of
+    earlier versions did not record their code: there the digest is compared, unless the run began with weights of a
+    file (`model.pretrained`), with which it is no measure of the code.
     """
     names = (*split_combination(recipe.model.attn), recipe.model.backbone)
     missing = [name for name in names if is_code_reference(name) and not _has_file(name)]
@@ -101,13 +103,33 @@ def check_own_code(folder: Path, recipe: Recipe, digest: str) -> None:
             f"{folder}: no file {split_code_reference(missing[0])[0]} here, which this run was trained with",
             "its path counts from the folder in which the run was trained: call attncli there, or put the file here",
         )
-    is_own = attention.is_file_path(recipe.model.attn) or is_code_reference(recipe.model.backbone)
-    if is_own and not isinstance(recipe.model.pretrained, str) and recipe.compute_digest() != digest:
-        files = [name for name in (recipe.model.attn, recipe.model.backbone) if ".py" in name]
+    if files := _list_changed_files(folder, recipe, digest):
         raise UserError(
             f"{folder}: {' or '.join(files)} has changed since this run was trained",
             f"put the earlier file back, or train again: `attncli run {quote_word(folder / 'recipe.yaml')}`",
         )
+
+
+def _list_changed_files(folder: Path, recipe: Recipe, digest: str) -> list[str]:
+    """Return the user's files that the run did not train as they are now."""
+    origin = read_provenance(folder)
+    if origin is not None and origin.own_code:
+        return list_changed_code(recipe, origin.own_code.values())
+    files = [name for name in (recipe.model.attn, recipe.model.backbone) if ".py" in name]
+    if not files or isinstance(recipe.model.pretrained, str) or recipe.compute_digest() == digest:
+        return []
+    return [] if _matches_in_earlier_place(recipe, origin, digest) else files
+
+
+def _matches_in_earlier_place(recipe: Recipe, origin: Provenance | None, digest: str) -> bool:
+    """Return whether the digest is that of the recipe when its images were where the run had them.
+
+    A folder of images counts in the digest by its absolute path, and may have been moved with the project.
+    """
+    if recipe.data.root is None or origin is None or origin.facts is None:
+        return False
+    earlier_data = recipe.data.model_copy(update={"root": origin.facts.source})
+    return recipe.model_copy(update={"data": earlier_data}).compute_digest() == digest
 
 
 def _has_file(name: str) -> bool:

@@ -14,6 +14,8 @@ from attncli.analysis.compare import compare_variants
 from attncli.commands._comparison_plots import format_plot_name
 from attncli.records import recover_test_counts
 from attncli.report.comparison import group_comparison_rows
+from attncli.report.comparison_cells import format_seed_count
+from attncli.report.difference_figures import _holds_zero
 from attncli.runs import FailedRun
 from attncli.track.predictions import write_predictions
 from tests.analysis.case import finished, finished_pairs
@@ -272,6 +274,14 @@ def test_failed_seeds_are_counted_and_stop_the_verdict():
     assert eca.verdict == "not judged: 1 of 4 seeds failed (seed 3)"
 
 
+def test_seeds_that_the_plain_network_lacks_are_trained_seeds_too():
+    """Of four seeds of eca one failed, whatever the plain network has; the column n says the same."""
+    runs = [*[finished("eca", s, 0.9 + 0.001 * s) for s in (0, 1, 2)], finished("none", 0, 0.8)]
+    failed = FailedRun(recipe=finished("eca", 3).recipe, digest="x", group=runs[0].result.group)
+    eca = row(compare_variants(runs, failures=[failed]), "eca")
+    assert (eca.verdict, format_seed_count(eca)) == ("not judged: 1 of 4 seeds failed (seed 3)", "3/4")
+
+
 @pytest.mark.parametrize(
     ("known", "counts"),
     [
@@ -339,6 +349,15 @@ def test_better_by_less_than_the_margin():
     plain = [0.9000, 0.9100, 0.9050, 0.9020]
     runs = finished_pairs("eca", [p + d for p, d in zip(plain, [0.0010, 0.0011, 0.0010, 0.0009], strict=True)], plain)
     assert row(compare_variants(runs), "eca").verdict == "better, by less than 0.5 points"
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(1, "better, by less than 0.5 points"), (9, "better")])
+def test_a_difference_without_any_spread_has_a_size_too(gain, verdict):
+    """Six planned seeds, each with so many images of 1,000 more: no interval, but the difference is what it is."""
+    pairs = finished_pairs("eca", [0.9 + gain / 1000] * 6, [0.9] * 6)
+    eca = row(compare_variants([count_images(run, 1000) for run in pairs], planned_seeds=6), "eca")
+    assert (eca.joint.low, eca.joint.p < eca.level, eca.verdict) == (None, True, verdict)
+    assert not _holds_zero(eca)
 
 
 def test_one_seed_has_mcnemar(tmp_path):

@@ -59,9 +59,11 @@ def test_seeds_that_lack_a_fold_are_left_out() -> None:
 def test_a_failed_fold_is_named_by_seed_and_fold() -> None:
     """Pair number 7 of 5 folds is fold 2 of seed 1."""
     plan = SeedPlan()
-    evidence = VariantEvidence(pairs=9, failed_seeds=(7,), plan=plan, estimate=None, family=1, seeds=1, folds=5)
+    evidence = VariantEvidence(
+        pairs=9, finished=9, failed_seeds=(7,), plan=plan, estimate=None, family=1, seeds=1, folds=5
+    )
     assert word_verdict(evidence, 0.005) == "not judged: 1 of 10 folds failed (seed 1 fold 2)"
-    seeds = replace(evidence, folds=None, pairs=0)
+    seeds = replace(evidence, folds=None, pairs=0, finished=0)
     assert word_verdict(seeds, 0.005) == "not judged: 1 of 1 seed failed (seed 7)"
     assert word_verdict(replace(seeds, failed_seeds=(0, 7)), 0.005) == "not judged: 2 of 2 seeds failed (seeds 0, 7)"
 

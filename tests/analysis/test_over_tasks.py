@@ -179,3 +179,27 @@ def test_the_command_follows_every_format_and_filter(tmp_path, monkeypatch):
     Path("runs/compare-over-dataset.pdf").mkdir()
     done = line("compare", "--over", "dataset", "--plot-as", "pdf")
     assert (done.code, done.err.startswith("no plot: runs/compare-over-dataset.pdf: ")) == (0, True)
+
+
+def test_of_several_recipes_of_a_task_the_most_pairs_count() -> None:
+    """Of recipes with as many variants the one with more seeds counts, then more epochs; a line says which."""
+    gains = {"none": 0.0, "eca": 0.02}
+    longer = [
+        replace(finished(attn, seed, 0.8 - gain, data=dataset * 64, train__epochs=30), dataset=dataset)
+        for dataset in "ab"
+        for attn, gain in gains.items()
+        for seed in range(2)
+    ]
+    usual = [run for dataset in "ab" for run in runs_of_task(dataset, {"eca": 0.02})]
+    for runs in (longer + usual, usual + longer):
+        comparison = compare_over_tasks(runs, ["dataset"])
+        assert [summary.variant for summary in comparison.variants] == [
+            "eca",
+            "none",
+        ]
+        assert comparison.recipe_choices[0].startswith("a: of 2 recipes train.epochs=12 counts")
+    as_many = [*longer, *(run for run in usual if run.recipe.seed < 2)]
+    comparison = compare_over_tasks(as_many, ["dataset"])
+    assert [summary.variant for summary in comparison.variants] == ["none", "eca"]
+    assert "b: of 2 recipes train.epochs=30 counts" in " ".join(render_task_comparison(comparison).split())
+    assert compare_over_tasks(usual, ["dataset"]).recipe_choices == ()

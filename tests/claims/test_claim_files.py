@@ -86,6 +86,11 @@ def test_a_claim_may_name_modules_of_files(tmp_path):
             "one dataset",
         ),
         (
+            GOOD.replace("params(resnet20) > 1", "top1(resnet20, recipe=cifar) > top1(resnet20, recipe=quickstart)"),
+            "accuracies of the recipes cifar and quickstart in one comparison",
+            "within one recipe",
+        ),
+        (
             GOOD.replace("params(resnet20) > 1", "top1(resnet20, size=64) > 10 %"),
             "column 1 of check: size: top1 has no such setting",
             "it has dataset, recipe",

@@ -1,6 +1,7 @@
 """Verdicts: exact ones are true or false, those of runs say no more than the seeds do, and all say what to do next."""
 
 import dataclasses
+import statistics
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,56 @@ def test_sizes_and_largest_are_taken_after_the_noise(tmp_path):
     both = verdict(tmp_path, f"{ECA} + 3 % > {PLAIN} and {ECA} + 3 % > {PLAIN} + 1 %")
     assert most.outcome == both.outcome == "holds"
     assert most.p == pytest.approx(both.p)
+
+
+@pytest.mark.parametrize(("check", "against"), [
+    (f"abs({ECA} - {PLAIN}) < 2 %", "±2.00"), (f"2 % > abs({ECA} - {PLAIN})", "±2.00"),
+    (f"{ECA} ~ {PLAIN} +- 0.3 %", "±0.30"), (f"{ECA} ~ {PLAIN} + 1 % +- 0.3 %", "+1.00 ±0.30"),
+])  # fmt: skip
+def test_the_figures_of_a_size_are_those_of_the_difference(tmp_path, check, against):
+    """Not of the mean size, which noise makes larger: of +0.6, -0.6, +0.5 and -0.5 points the mean is 0."""
+    differences = [0.006, -0.006, 0.005, -0.005]
+    close = [p + d for p, d in zip(PLAINS, differences, strict=True)]
+    pairs(tmp_path / "runs", "eca", close, PLAINS)
+    (part,) = verdict(tmp_path, check).parts
+    assert part.difference == pytest.approx(0, abs=1e-12)
+    half = 3.182446 * statistics.stdev(differences) / 2  # of Student's t with three degrees of freedom
+    assert (part.low, part.high) == pytest.approx((-half, half))
+    assert 0.1 < part.power < 0.3
+    assert claims_report.format_part_figures(part).endswith(f"0.00 ±1.01 against {against}, n 4")
+
+
+def test_the_figures_of_the_largest_are_those_of_the_weakest_part(tmp_path):
+    """eca is above se by a point and above the plain network by two on average; which is lower changes by seed."""
+    plain, se = [0.90, 0.88, 0.90, 0.88], [0.89, 0.91, 0.89, 0.91]
+    eca = [0.912, 0.908, 0.91, 0.91]
+    for name, accuracies in (("none", plain), ("se", se), ("eca", eca)):
+        for seed, top1 in enumerate(accuracies):
+            run(tmp_path / "runs", attn=name, seed=seed, top1=top1, planned=4)
+    (part,) = verdict(tmp_path, f"{ECA} + 1 % > max({PLAIN}, top1(resnet20 + se))").parts
+    assert (part.difference, part.bound) == pytest.approx((0.01, -0.01))
+    (part,) = verdict(tmp_path, f"max({PLAIN}, top1(resnet20 + se)) < {ECA} + 1 %").parts
+    assert (part.difference, part.bound) == pytest.approx((-0.01, 0.01))
+    assert part.high - part.low == pytest.approx(2 * 3.182446 * statistics.stdev([0.022, -0.002, 0.02, 0.0]) / 2)
+
+
+def test_a_named_recipe_is_the_one_of_the_runs(tmp_path, monkeypatch):
+    """Not the one with most pairs; both figures are of it, also if one of them names it only."""
+    monkeypatch.chdir(tmp_path)
+    Path("long.yaml").write_text("train: {epochs: 30}\n")
+    Path("never.yaml").write_text("train: {epochs: 31}\n")
+    pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
+    pairs(tmp_path / "runs", "eca", PLAINS[:3], BETTER[:3], train__epochs=30)
+    own, plain = "top1(resnet20 + eca, recipe='long.yaml')", "top1(resnet20, recipe='long.yaml')"
+    for check in (f"{own} > {plain}", f"{own} > {PLAIN}", f"{ECA} > {plain}"):
+        outcome = verdict(tmp_path, check.replace("'", '"'))
+        assert (outcome.outcome, outcome.n) == ("fails", 3)
+    assert verdict(tmp_path, f"{ECA} > {PLAIN}").outcome == "holds"
+    unknown = verdict(tmp_path, f"{own} > {PLAIN}".replace("'long.yaml'", '"never.yaml"'))
+    assert (unknown.outcome, unknown.parts[0].why) == (
+        "untested",
+        "no finished run of resnet20 + eca and resnet20 with the recipe never.yaml",
+    )
 
 
 @pytest.mark.parametrize(

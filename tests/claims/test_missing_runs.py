@@ -48,6 +48,8 @@ def test_the_recipe_is_the_claims_the_usual_or_the_one_given(tmp_path, monkeypat
     assert (first.train.epochs, first.model.attn, first.model.site) == (7, "none", None)
     (named, *_) = recipes(tmp_path, "top1(resnet20, recipe=own) > 0", on="digits")
     assert named.train.epochs == 8
+    both = recipes(tmp_path, "top1(resnet20 + eca, recipe=own) > top1(resnet20)", on="digits", seeds=(0,))
+    assert [one.train.epochs for one in both] == [8, 8]  # a pair, whichever figure names the recipe
     given = recipes(
         tmp_path,
         "top1(resnet20) > 0",

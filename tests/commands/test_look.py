@@ -69,6 +69,19 @@ def test_a_plain_network_that_is_missing_is_told(runs: Path, tmp_path: Path) -> 
     assert "attncli run" not in line("look", "none-resnet20-s0", *words, "--runs", str(runs)).err
 
 
+def test_a_plain_network_without_a_checkpoint_is_left_out(runs: Path, tmp_path: Path) -> None:
+    """The pictures are drawn without it, and why is said."""
+    for origin in runs.glob("*/origin.json"):
+        shutil.copytree(origin.parent, tmp_path / origin.parent.name)
+    (plain,) = [f.parent for f in runs.glob("*/checkpoint") if not (f.parent / "look").exists()]
+    shutil.rmtree(tmp_path / plain.name / "checkpoint")
+    words = ("--images", "1", "--sample", "4", "--no-track", "--json", "--runs", str(tmp_path))
+    drawn = line("look", "eca-resnet20-s0", *words)
+    assert drawn.code == 0
+    assert drawn.json()["baseline"] is None
+    assert "there is no checkpoint" in drawn.json()["baseline_problem"]
+
+
 def test_run_look_draws_at_the_end(runs: Path) -> None:
     """The run that was asked for it has six sheets in MLflow, its plain network none."""
     found = {r["attn"]: files(runs, r["digest"]) for r in track.list_run_rows(RunStore(runs))}

@@ -18,6 +18,7 @@ import attncli.run.execute
 import attncli.run.stages
 from attncli import recipe as recipes
 from attncli import records, track
+from attncli.commands import run as run_command
 from attncli.errors import RunFailedError
 from attncli.recipe import Recipe
 from attncli.report.run_progress import RunProgress
@@ -87,6 +88,22 @@ def test_finished_run_is_not_run_again(runs: Path, monkeypatch: pytest.MonkeyPat
         with closing(sqlite3.connect(runs / "mlflow.db")) as database, database as connection:
             connection.execute("UPDATE runs SET status = ?", [status])
         assert ("attncli sync" in line(*words).err) == names_sync
+
+
+def test_a_model_that_cannot_be_logged_does_not_hide_the_result(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result is printed first; then the error, and an exit code that is not 0."""
+
+    def refuse(*_: Any) -> None:
+        raise RunFailedError("cannot be exported", "leave it out")
+
+    monkeypatch.setattr(run_command, "_log_model", refuse)
+    first = records.read_result(next(iter(run_folders(runs))))
+    assert first is not None
+    words = ("--attn", first.attn, "--seed", str(first.seed), "--log-model", "--json", "-q")
+    done = line("run", *TINY, "--runs", str(runs), *words)
+    assert done.code == 1
+    assert json.loads(done.out)["digest"] == first.digest
+    assert "cannot be exported" in done.err
 
 
 def test_fresh_runs_again(tmp_path: Path) -> None:
@@ -188,9 +205,15 @@ def test_entry_point_of_another_package(tmp_path: Path) -> None:
 def test_sigterm_outside_training_is_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped while it measures, a run is KILLED, not RUNNING; the next call goes on without training again."""
 
+    count = attncli.run.stages.count_recipe_cost
+    calls: list[Any] = []
+
     def terminated(*given: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(300)  # the signal ends it
+        calls.append(given)
+        if len(calls) > 1:  # after the training
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(300)  # the signal ends it
+        return count(*given)
 
     with monkeypatch.context() as patch:
         patch.setattr(attncli.run.stages, "count_recipe_cost", terminated)

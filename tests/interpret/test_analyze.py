@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from attncli import attention
 from attncli.attention.channel import se
 from attncli.attention.observation import Observation
 from attncli.attention.spatial import ram
 from attncli.interpret import analyze_attention
-from attncli.interpret.hooks import recorded_observations
+from attncli.interpret.hooks import GateKinds, _ObservationHook, recorded_observations
 from attncli.interpret.observations import MEASURE_NAMES, compute_unit_values
 from tests.attention.case import randomise
 from tests.interpret.case import trained
@@ -266,3 +267,26 @@ def test_an_attribute_that_is_no_method_reports_nothing(cache: Path, tmp_path: P
     assert len(views) == 9
     for view in views:
         np.testing.assert_allclose(view.values[np.isfinite(view.values)], 0.5, atol=1e-5)
+
+
+def test_a_module_at_the_border_of_a_gate_is_one_thing_in_all_batches() -> None:
+    """Batches of which one alone is a gate by its factors: the first decides, and all have the same units."""
+    x = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)) + 0.5
+    gate, no_gate = x * 0.5, x * 0.5
+    no_gate[0, 0, 0, 0] = 20 * x[0, 0, 0, 0]  # one of 96 factors is large
+    for first, second, what, shape in (
+        (gate, no_gate, "gate", (2, 3, 4, 4)),
+        (no_gate, gate, "size of what comes out over what went in", (2, 1, 4, 4)),
+    ):
+        module = nn.Sequential()
+        kinds: GateKinds = {}
+        seen = []
+        for output in (first, second):
+            observations: dict[str, list[Observation]] = {}
+            hook = _ObservationHook("site", observations, kinds, torch.device("cpu"))
+            hook.save_random_state(module, (x,))
+            hook.record_output(module, (x,), output)
+            seen.append(observations["site"][0])
+        assert [observation.what for observation in seen] == [what, what]
+        assert [tuple(observation.values.shape) for observation in seen] == [shape, shape]
+    assert seen[1].values.mean().item() == pytest.approx(0.5)  # as all factors are

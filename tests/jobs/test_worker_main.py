@@ -21,6 +21,7 @@ from attncli.jobs.tasks import cache_datasets
 from attncli.recipe import Data, Recipe
 from attncli.records import Epoch, Evaluation
 from attncli.run import RunInUseError
+from attncli.track import RunStore
 from attncli.train import Interrupted, TrainingProgress
 from tests.shared import ROOT
 
@@ -85,6 +86,27 @@ def test_a_worker_ends_with_its_orders(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def make_request(recipe: Recipe) -> worker_main.TaskRequest:
+    """What the parent sends for a run."""
+    digest = recipe.compute_digest()
+    return {"recipe": recipe.model_dump(mode="json"), "digest": digest, "timing": False, "tags": {}, "threads": 1}
+
+
+def test_a_file_that_was_edited_since_the_plan_ends_the_task(tmp_path: Path) -> None:
+    """The run of the new content is not in the plan: it was trained elsewhere, and the planned one called finished."""
+    file = tmp_path / "mine.py"
+    file.write_text("from torch import nn\n\nclass Gate(nn.Identity): ...\n")
+    own = Recipe().model.model_copy(update={"backbone": "resnet20", "attn": f"{file}:Gate"})
+    request = make_request(Recipe().model_copy(update={"model": own}))
+    run_request = worker_main._make_request_runner(RunStore(tmp_path / "runs"), "", lambda event, **values: None)
+    for edit in (lambda: file.write_text("# another\n"), file.unlink):
+        edit()
+        outcome = run_request(request)
+        assert outcome["status"] == "FAILED"
+        assert "mine.py has changed since the sweep was planned" in outcome["problem"]
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_users_exit_ends_one_run(tmp_path: Path) -> None:
     """`exit()` in a mechanism, which closes stdin, and a question to the user end the run and hang no worker."""
     (tmp_path / "mine.py").write_text(
@@ -94,7 +116,7 @@ def test_a_users_exit_ends_one_run(tmp_path: Path) -> None:
     own = Recipe().model.model_copy(update={"backbone": "resnet20", "attn": f"{tmp_path}/mine.py:Gate"})
     recipe = Recipe().model_copy(update={"model": own})
     settings = json.dumps({"runs": str(tmp_path / "runs"), "tracking_uri": None, "figure_hook": ""})
-    request = {"recipe": recipe.model_dump(mode="json"), "timing": False, "tags": {}, "threads": 1}
+    request = make_request(recipe)
     with subprocess.Popen(
         [sys.executable, "-m", "attncli.jobs.worker_main", settings],
         stdin=subprocess.PIPE,

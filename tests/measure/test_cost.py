@@ -259,3 +259,29 @@ def test_the_name_of_the_code_is_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(code_state, "_known_hashes", {})
     monkeypatch.setattr(code_state, "stamp_code", lambda _: "other code")
     assert code_state.name_training_code(recipe("none"), tmp_path) == "read again/"
+
+
+def test_the_name_of_the_code_has_the_users_network_and_weights(tmp_path: Path) -> None:
+    """Their content is a third part; the parts that all runs share, and a mechanism's, stay as they are."""
+    network, weights = tmp_path / "net.py", tmp_path / "w.pth"
+    network.write_text("class Net: ...\n")
+    weights.write_bytes(b"1")
+    models = [
+        {"backbone": "resnet18"},
+        {"backbone": f"{network}:Net", "attn": "eca"},
+        {"backbone": "resnet18", "pretrained": str(weights)},
+    ]
+
+    def name_parts() -> list[list[str]]:
+        recipes = [Recipe.model_validate({"model": model}) for model in models]
+        return [code_state.name_training_code(recipe).split("/") for recipe in recipes]
+
+    before = name_parts()
+    assert [len(parts) for parts in before] == [2, 3, 3]
+    assert len({parts[0] for parts in before}) == 1
+    network.write_text("class Net: ...\n\nWIDTH = 2\n")
+    weights.write_bytes(b"22")
+    after = name_parts()
+    assert [parts[:2] for parts in after] == [parts[:2] for parts in before]
+    assert after[0] == before[0]
+    assert all(one[2] != other[2] for one, other in zip(before[1:], after[1:], strict=True))

@@ -9,6 +9,7 @@ import pytest
 from attncli.analysis import stats
 from attncli.analysis.compare import compare_variants
 from attncli.report import comparison, comparison_cells
+from attncli.report.comparison_columns import list_columns
 from tests.analysis.case import BASELINE, finished, finished_pairs
 
 COSTS = {"params": 1.102 * BASELINE, "macs": 1.0000016 * BASELINE, "train_ratio": 0.934}
@@ -164,3 +165,43 @@ def test_nothing_to_compare():
     """No runs give no table, and no error."""
     assert comparison.render_comparison([], "csv") == ""
     assert comparison.render_comparison([], "json") == "[]"
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ({}, "about these 359 test images"),
+        ({"data__folds": 5, "data__fold": 3}, "about the test images of 5 folds"),
+        ({"data__subset_seed": "run"}, "about these 359 test images"),
+        (
+            {"data__subset_seed": "run", "data__test_per_class": 36},
+            "about the 359 test images that each seed drew",
+        ),
+    ],
+)
+def test_the_test_images_are_named(keys, text):
+    """Of folds, and of seeds that draw their own, no single number of test images is that of the table."""
+    runs = [finished(attn, 0, 0.9, test_images=359, **keys) for attn in ("none", "eca")]
+    assert f"{text}\n" in comparison.render_comparison(compare_variants(runs), width=200)
+
+
+def test_images_without_a_finite_loss_are_told_by_fold():
+    """Pair 3 of 5 folds is fold 3 of seed 0; without folds it is seed 3."""
+    folds = [finished("eca", 0, 0.9, test_nonfinite=1, data__folds=5, data__fold=3)]
+    assert "of seed 0 fold 3" in comparison.render_comparison(compare_variants(folds), width=200)
+    assert "of seed 3" in comparison.render_comparison(
+        compare_variants([finished("eca", 3, 0.9, test_nonfinite=1)]), width=200
+    )
+
+
+def test_top5_and_f1_end_at_one_hundred():
+    """As top-1: an interval that is cut has two ends and no half; its half is 1.12 points and not 0.53."""
+    runs = [
+        finished("none", seed, 0.9, test_top5=value, test_macro_f1=value)
+        for seed, value in enumerate((0.99, 0.999, 0.995))
+    ]
+    [plain] = compare_variants(runs)
+    cells = {name: column.cell(plain) for name, column in list_columns().items()}
+    assert cells["top5"] == cells["macro-f1"] == "99.47 (98.3 to 100.0)"
+    cells = {name: column.cell(plain) for name, column in list_columns("sd").items()}
+    assert cells["top5"] == cells["macro-f1"] == "99.47 ±0.45"

@@ -1,6 +1,7 @@
 """Facts of a run that is recorded: one a digest, whole, never doubled, never in the training's way, truly ended."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from attncli.track import (
     mlflow_run,
     provenance,
 )
+from attncli.track.artifacts import attach_to_run
 from attncli.track.provenance import read_provenance
 from attncli.track.run_names import RUN_NAME_TAG
 from tests.track.recorded_runs import FACTS, WHOLE, doubled, epoch, evaluation, folder, recipe, run
@@ -152,6 +154,35 @@ def test_a_fresh_run_has_fresh_figures(tracker, client, runs):
     [row] = list_run_rows(RunStore(runs), digest=of.compute_digest())
     assert (row["run_id"], row["test_top1"]) == (anew.run_id, 0.9)
     assert row["started_ms"] > client.get_run(first).info.start_time
+
+
+def test_a_run_whose_folder_was_deleted_has_fresh_figures(tracker, client, runs):
+    """Its points in the store are of the first training, perhaps of other code: none of them stays."""
+    of = recipe(seed=18)
+    first = run(tracker, runs, of)
+    shutil.rmtree(folder(runs, of))
+    second = run(tracker, runs, of, flow=[epoch(1), evaluation(0.9)])
+    [row] = list_run_rows(RunStore(runs), digest=of.compute_digest())
+    assert (row["run_id"], row["test_top1"]) == (second, 0.9)
+    assert client.get_run(first).info.lifecycle_stage == "deleted"
+
+
+def test_a_run_of_another_folder_stays_as_it_is(tmp_path):
+    """Two people train one digest with one store: each has a run, which resumes, starts again and gets its files."""
+    of, uri = recipe(seed=19), f"sqlite:///{tmp_path}/shared/mlflow.db"
+    (tmp_path / "shared").mkdir()
+    theirs, ours = (RunStore(tmp_path / name, uri) for name in ("a", "b"))
+    their_id = run(Tracker.open(theirs), theirs.runs, of)
+    tracker = Tracker.open(ours)
+    first = run(tracker, ours.runs, of, flow=[epoch(1)], status="KILLED")
+    assert run(tracker, ours.runs, of, flow=[epoch(2), evaluation(0.9)]) == first  # resumes
+    records.replace_log(folder(ours.runs, of), [])
+    anew = tracker.start_run(of, FACTS, folder=folder(ours.runs, of), fresh=True)
+    anew.log_record(evaluation(0.6))
+    anew.end_run("FINISHED")
+    (tmp_path / "a.png").write_bytes(b"a")
+    assert attach_to_run([tmp_path / "a.png"], of.compute_digest(), "look", run_store=ours) == anew.run_id
+    assert {row["run_id"]: row["test_top1"] for row in list_run_rows(ours)} == {their_id: 0.75, anew.run_id: 0.6}
 
 
 def test_keys_that_are_no_identity_may_change(tracker, client, runs):

@@ -1,12 +1,16 @@
 """Facts of sync: what the store lacks comes in, what it has stays, nothing is doubled, one bad folder stops nothing."""
 
+import os
+import socket
 from dataclasses import replace
 
 import pytest
+from mlflow import MlflowClient
 
 from attncli import records
 from attncli.track import RunStore, Tracker, provenance, sync_runs
-from tests.track.recorded_runs import FACTS, WHOLE, doubled, epoch, folder, recipe, run
+from attncli.track.provenance import ProcessIdentity
+from tests.track.recorded_runs import FACTS, WHOLE, doubled, epoch, evaluation, folder, recipe, run
 
 
 def on_disk(runs, of, flow=WHOLE, status="FINISHED"):
@@ -114,3 +118,47 @@ def _points(runs, of):
     from attncli.track.metrics import collect_run_metrics
 
     return [(p.key, p.step) for p in collect_run_metrics(records.read(runs / of.compute_digest()), 0)]
+
+
+def test_a_status_that_is_wrong_is_put_right(tracker, client, runs, one):
+    """A store that went away between the last file and the status, or a process that died in MLflow, leaves it so."""
+    of = recipe(seed=8)
+    run_id = run(tracker, runs, of)
+    ended_ms = provenance.read_provenance(folder(runs, of)).ended_ms
+    client.set_terminated(run_id, "FAILED")
+    assert one(sync_runs(RunStore(runs)), of).status == "FINISHED"
+    info = client.get_run(run_id).info
+    assert (info.status, info.end_time) == ("FINISHED", ended_ms)
+
+
+@pytest.mark.parametrize(("seed", "has_origin"), [(9, True), (10, False)])
+def test_a_run_that_was_killed_ended_with_its_last_write(tracker, client, runs, one, seed, has_origin):
+    """Not when it is brought into the store."""
+    of = recipe(seed=seed)
+    path = on_disk(runs, of, status="RUNNING")
+    if has_origin:
+        dead = ProcessIdentity(host=socket.gethostname(), pid=1, started=0.0)
+        running = replace(provenance.read_provenance(path), status="RUNNING", ended_ms=None, process=dead)
+        provenance.write_provenance(path, running)
+    else:
+        (path / "origin.json").unlink()
+    for file in path.iterdir():
+        os.utime(file, (1_600_000_100, 1_600_000_100))
+    done = one(sync_runs(RunStore(runs)), of)
+    info = client.get_run(done.run_id).info
+    assert (info.status, info.end_time) == ("KILLED", 1_600_000_100_000)
+
+
+def test_a_run_of_another_folder_is_left_alone(tmp_path):
+    """Two folders with one store have a run of the digest each; sync brings each one's points to its own."""
+    of, uri = recipe(seed=11), f"sqlite:///{tmp_path}/shared/mlflow.db"
+    (tmp_path / "shared").mkdir()
+    stores = [RunStore(tmp_path / name, uri) for name in ("a", "b")]
+    ids = [run(Tracker.open(store), store.runs, of, [epoch(1), evaluation(0.5)]) for store in stores]
+    assert ids[0] != ids[1]
+    client = MlflowClient(stores[0].resolve_address())
+    for store, run_id, top1 in zip(stores, ids, (0.25, 0.75), strict=True):
+        records.append_record(folder(store.runs, of), replace(epoch(2), val_top1=top1))
+        [done] = sync_runs(store)
+        assert (done.run_id, done.points) == (run_id, 8)
+        assert client.get_run(run_id).data.metrics["val/top1"] == top1

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from attncli import data, model
 from attncli import recipe as recipes
@@ -27,7 +29,7 @@ from attncli.report.contact_sheet import read_thumbnail
 from attncli.run import describe_dataset
 from attncli.runs import read_folder_runs
 from attncli.track.predictions import ImagePredictions, write_predictions
-from attncli.track.provenance import DatasetInfo, begin_provenance, end_provenance
+from attncli.track.provenance import DatasetInfo, begin_provenance, end_provenance, write_provenance
 from attncli.train.evaluation import evaluate_split
 from attncli.train.fine_tuning import FrozenBatchNorm, freeze_parts
 from attncli.train.parameter_groups import group_parameters
@@ -42,10 +44,11 @@ from attncli.trained.evaluate import (
     replace_test_results,
 )
 from attncli.trained.export import export_network, load_exported
-from attncli.trained.network import TrainedNetwork
+from attncli.trained.network import TrainedNetwork, check_own_code
 from attncli.trained.predict import list_image_files, predict_files
 from tests.claims.case import run
 from tests.commands.line import line, refused
+from tests.track.recorded_runs import FACTS
 from tests.trained.case import trained_run
 
 SPEC = InputSpec(10, (8, 8))
@@ -505,3 +508,44 @@ def test_own_files_of_a_run_are_looked_for_where_it_was_trained(
             load(own_folder)
         assert str(own_folder) in caught.value.problem
         assert "the folder in which the run was trained" in caught.value.hint
+
+
+@pytest.mark.parametrize("is_of_earlier_version", [False, True])
+def test_a_project_that_was_moved_has_the_same_code(
+    is_of_earlier_version: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images count in the digest by their absolute path, which is no part of the code."""
+    project = tmp_path / "project"
+    (project / "photos").mkdir(parents=True)
+    (project / "mine.py").write_text("from torch import nn\nclass Gate(nn.Identity): ...")
+    monkeypatch.chdir(project)
+    recipe = recipes.read(values={"model.attn": "mine.py:Gate", "data.name": "folder", "data.root": "photos"})
+    digest = recipe.compute_digest()
+    info = replace(FACTS, source=str(project / "photos"))
+    provenance = begin_provenance(Path("runs") / digest, recipe, info, {})
+    if is_of_earlier_version:
+        write_provenance(Path("runs") / digest, replace(provenance, own_code={}))
+    monkeypatch.chdir(tmp_path)
+    project.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "moved")
+    assert recipe.compute_digest() != digest
+    check_own_code(Path("runs") / digest, recipe, digest)
+    Path("mine.py").write_text("from torch import nn\nclass Gate(nn.Dropout): ...")
+    with pytest.raises(UserError, match=r"mine\.py:Gate has changed"):
+        check_own_code(Path("runs") / digest, recipe, digest)
+
+
+def test_an_exported_network_of_changed_code_is_refused(tmp_path: Path) -> None:
+    """Its weights fit the changed class too. Files of earlier versions do not say which code was theirs."""
+    code, exported, earlier = tmp_path / "mine.py", tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    code.write_text("from torch import nn\nclass Gate(nn.Module):\n    def forward(self, x): return x")
+    trained = load_trained_network(trained_run(tmp_path / "runs", attn=f"{code}:Gate")[0])
+    export_network(trained, "safetensors", exported)
+    load_exported(exported)
+    with safe_open(exported, framework="pt") as file:
+        metadata = {name: text for name, text in file.metadata().items() if name != "attncli.own_code"}
+    save_file(load_file(exported), earlier, metadata)
+    code.write_text(code.read_text() + " * 2")
+    with pytest.raises(UserError, match=r"mine\.py:Gate has changed"):
+        load_exported(exported)
+    assert load_exported(earlier).recipe == trained.recipe
