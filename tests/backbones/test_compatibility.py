@@ -10,7 +10,7 @@ from attncli import attention, backbones, model
 from attncli.attention.card import SITES
 from attncli.backbones import compatibility
 from attncli.train import optim
-from attncli.train.loss import TrainingObjective
+from attncli.train.loss import TrainingObjective, find_own_loss
 from attncli.train.parameter_groups import group_parameters
 from attncli.validation import read
 from tests.commands.line import line
@@ -74,7 +74,8 @@ def step(name: str, attn: str) -> None:
     net = model.build(recipe, model.InputSpec(10, (32, 32), frames)).train()
     optimizer = optim.build_optimizer(group_parameters(net, recipe.train, attn), recipe.train, CPU)
     x = torch.randn(2, *((frames,) if frames else ()), 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    loss = TrainingObjective(net, smoothing=0.0, precision="fp32", device=CPU)(x, torch.arange(2))
+    own_loss = find_own_loss(net, attn)
+    loss = TrainingObjective(net, smoothing=0.0, precision="fp32", device=CPU, own_loss=own_loss)(x, torch.arange(2))
     loss.backward()
     optimizer.step()
     assert loss.isfinite()
