@@ -30,7 +30,10 @@ _EXECUTOR = (
         help="GPUs per run on a cluster; Ray takes 0.25 too  [default: on Ray 1 if there are GPUs, on Slurm 0]",
     ),
     click.option(
-        "--slurm", multiple=True, metavar="KEY=VALUE", help="Option for sbatch: partition=gpu, time=60 (minutes), ..."
+        "--slurm",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Option for sbatch: partition=gpu, time=240 (minutes) or 4:00:00, ...",
     ),
 )
 

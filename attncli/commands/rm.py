@@ -1,5 +1,6 @@
 """`attncli rm`: delete runs, their folders and what MLflow has of them."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -32,7 +33,8 @@ def command(names: tuple[str, ...], yes: bool, runs: Path, tracking_uri: str | N
     from attncli.runs import RunStore, find_run_folder
     from attncli.track.provenance import read_provenance
 
-    folders = {find_run_folder(runs, name, _refuse_ambiguous_name): name for name in names}
+    run_paths = {name: find_run_folder(runs, name, _refuse_ambiguous_name) for name in names}
+    folders = {Path(os.path.abspath(path)): name for name, path in run_paths.items()}  # `.` too has a name then
     for folder in folders:
         provenance = read_provenance(folder)
         if provenance is not None and provenance.current_status() == "RUNNING":
@@ -41,14 +43,14 @@ def command(names: tuple[str, ...], yes: bool, runs: Path, tracking_uri: str | N
         click.echo(f"{folder.name}  {name}", err=True)
     if not yes and not _confirm(f"delete {format_quantity(len(folders), 'run')} with the weights?"):
         return
-    store = RunStore(runs, tracking_uri)
-    for folder in folders:
+    for folder, name in folders.items():
+        store = RunStore(folder.parent, tracking_uri)  # of its own folder of runs, if it was named by its path
         deleted = track.delete_runs(folder.name, run_store=store)
         if folder.is_symlink():
             folder.unlink()  # the link alone, not what it leads to
         else:
             shutil.rmtree(folder)
-        click.echo(f"deleted {folder}" + (f" and {deleted} in MLflow" if deleted else ""))
+        click.echo(f"deleted {run_paths[name]}" + (f" and {deleted} in MLflow" if deleted else ""))
 
 
 def _confirm(question: str) -> bool:

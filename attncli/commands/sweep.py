@@ -198,7 +198,7 @@ def _plan_runs(
 def _list_shortcut_overrides(options: dict[str, Any]) -> list[str]:
     """Return the options that stand for a key of the recipe as KEY=VALUE; those that are not given are left out."""
     values = {key: options.get(name) for name, key in SHORTCUT_KEYS.items()}
-    return [f"{key}={json.dumps(value)}" for key, value in values.items() if value is not None]
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value is not None]
 
 
 def _refuse_key_conflicts(axes: Mapping[str, Any], options: Mapping[str, Any], overrides: Iterable[str]) -> None:

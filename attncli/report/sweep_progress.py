@@ -27,12 +27,14 @@ from attncli.jobs.remaining_time import RunTimeEstimator
 from attncli.quantities import format_quantity
 from attncli.report.run_progress import format_duration
 
+RowKey = tuple[str, bool]  # (digest of a run, whether its network is timed): two runs may have one title
+
 
 @dataclass
 class RunningRow:
-    """A run that is active."""
+    """A run that is active, or a network that is timed."""
 
-    digest: str | None  # None while its network is timed
+    name: str
     began: float
     what: str = "starting"
     images_per_s: float | None = None
@@ -51,8 +53,8 @@ class SweepProgress:
         self._jobs = jobs
         self._checkpoints = {run.digest for run in plan.runs if run.has_checkpoint}  # of runs that resume
         self._total = len(plan.runs)
-        self._rows: dict[str, RunningRow] = {}
-        self._waited: set[str] = set()  # for another process; already reported
+        self._rows: dict[RowKey, RunningRow] = {}
+        self._waited: set[RowKey] = set()  # for another process; already reported
         self._warnings: set[str] = set()  # already printed
         self._estimator = RunTimeEstimator(plan, jobs)
         self._unfinished = {run.digest for run in plan.unfinished_runs}
@@ -78,14 +80,15 @@ class SweepProgress:
             self._jobs = event.jobs
             return self._print_line(f"{event.jobs} {'runs' if event.jobs > 1 else 'run'} at a time: {event.reason}")
         name = event.task.title + (" (timing)" if event.task.timing else "")
+        key = (event.task.digest, event.task.timing)
         if isinstance(event, TaskStarted):
-            self._rows[name] = RunningRow(None if event.task.timing else event.task.digest, time.monotonic())
+            self._rows[key] = RunningRow(name, time.monotonic())
             if not self._drawn and not event.task.timing:
                 self._print_line(f"{'resumes' if event.task.digest in self._checkpoints else 'begun':9} {name}")
-        elif isinstance(event, TaskStage) and name in self._rows:
-            self._rows[name].what = event.text
-        elif isinstance(event, TaskProgress) and name in self._rows:
-            row = self._rows[name]
+        elif isinstance(event, TaskStage) and key in self._rows:
+            self._rows[key].what = event.text
+        elif isinstance(event, TaskProgress) and key in self._rows:
+            row = self._rows[key]
             row.what = f"epoch {event.epoch}/{event.epochs}"
             row.images_per_s, row.seconds_left = event.images_per_s, event.seconds_left
         elif isinstance(event, TaskWarning):
@@ -93,16 +96,16 @@ class SweepProgress:
                 self._print_warning(f"warning: {name}: {event.text}")
             self._warnings.add(event.text)
         elif isinstance(event, TaskWaiting):
-            self._rows.pop(name, None)
-            if name not in self._waited:
+            self._rows.pop(key, None)
+            if key not in self._waited:
                 self._print_line(f"waiting   {name}: another process is running it")
-            self._waited.add(name)
+            self._waited.add(key)
         elif isinstance(event, TaskEnded):
             self._finish_run(event, name)
         return None
 
     def _finish_run(self, event: TaskEnded, name: str) -> None:
-        row = self._rows.pop(name, None)
+        row = self._rows.pop((event.task.digest, event.task.timing), None)
         if event.task.timing:
             if event.status != "FINISHED":
                 self._print_warning(f"not timed {name}: {event.problem}")
@@ -145,7 +148,7 @@ class SweepProgress:
         Runs of which that knows nothing take as long as the slowest active one. None if that says nothing either.
         """
         now = time.monotonic()
-        rows = {row.digest: row for row in self._rows.values() if row.digest is not None}
+        rows = {digest: row for (digest, is_timed), row in self._rows.items() if not is_timed}
         began = {digest: row.began for digest, row in rows.items()}
         told = {digest: row.seconds_left for digest, row in rows.items() if row.seconds_left is not None}
         slowest = max((now - began[digest] + seconds for digest, seconds in told.items()), default=None)
@@ -166,9 +169,9 @@ class SweepProgress:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(self._rows), header_style="dim")
         for heading in ("active", "", "images/s", "left"):
             table.add_column(heading, justify="right" if heading in ("images/s", "left") else "left", no_wrap=True)
-        for name, row in self._rows.items():
+        for row in self._rows.values():
             speed = "" if row.images_per_s is None else f"{row.images_per_s:,.0f}"
             remaining = "" if row.seconds_left is None else format_duration(row.seconds_left)
-            table.add_row(Text(name), Text(row.what), speed, remaining)
+            table.add_row(Text(row.name), Text(row.what), speed, remaining)
         failed = f", {len(self.failures)} not finished" if self.failures else ""
         return Group(table, Text(self.format_progress() + failed, "bold"))

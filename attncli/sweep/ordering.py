@@ -39,7 +39,7 @@ def make_titles(recipes: Sequence[Recipe]) -> list[str]:
 
 
 def _is_title_key(key: str) -> bool:
-    return key not in TITLE_KEYS and key not in ("data.root", "data.content") and not key.startswith("measure.")
+    return key not in TITLE_KEYS and key != "data.content" and not key.startswith("measure.")
 
 
 def _find_majority(values: Iterable[Any]) -> str | None:

@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from attncli.runs import read_folder_runs
+import pytest
+
+from attncli.runs import RunStore, read_folder_runs
 from tests.claims.case import run
 from tests.commands.line import line, refused
 from tests.commands.test_light import modules
@@ -58,3 +60,26 @@ def test_a_link_to_a_run_is_removed_alone() -> None:
     assert line("rm", str(link), "--yes").code == 0
     assert not link.is_symlink()
     assert len(list(read_folder_runs(Path("elsewhere")))) == 1
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["by its path", "from within"])
+def test_a_run_that_is_named_by_its_path_is_deleted_in_the_store_beside_it(
+    inside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the store of the default folder it deleted the run that is kept there, or nothing: `.` has no name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    recipes = [run(Path(runs), attn="eca", seed=0, top1=0.9) for runs in ("runs", "other")]
+    digest = recipes[0].compute_digest()
+    asked: list[tuple[str, str]] = []
+
+    def delete_runs(name: str, *, run_store: RunStore) -> int:
+        asked.append((name, run_store.resolve_address()))
+        return 1
+
+    monkeypatch.setattr("attncli.track.delete_runs", delete_runs)
+    if inside:
+        monkeypatch.chdir(tmp_path / "other" / digest)
+    assert line("rm", "." if inside else f"other/{digest}", "--yes").code == 0
+    assert asked == [(digest, RunStore(tmp_path / "other").resolve_address())]
+    assert [(tmp_path / runs / digest).exists() for runs in ("runs", "other")] == [True, False]

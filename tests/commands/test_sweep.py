@@ -7,6 +7,7 @@ import pytest
 from attncli.commands import sweep as module
 from attncli.jobs import SweepPlan, Task, TaskEnded
 from attncli.jobs.events import EndStatus
+from attncli.recipe import parse_override
 from attncli.system.signals import StopRequest
 from tests.claims.case import run
 from tests.commands.line import line, refused
@@ -159,3 +160,10 @@ def test_the_makefile_has_sweeps(words: list[str], wanted: str) -> None:
     told = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout.splitlines()[-1]
     command = f"/none/bin/attncli sweep {wanted} --dataset digits --backbone resnet56 --seeds 3 --jobs 2"
     assert " ".join(told.split()) == command
+
+
+@pytest.mark.parametrize("root", ["/images/\N{LUNGS}", "/images/é", "/a 'b' #1: c"])
+def test_options_arrive_as_they_were_given(root: str) -> None:
+    """They become text of YAML, which does not read the pairs of escapes that JSON has for characters beyond U+FFFF."""
+    (item,) = module._list_shortcut_overrides({"data_root": root})
+    assert parse_override(item) == ("data.root", root)

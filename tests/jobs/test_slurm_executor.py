@@ -239,6 +239,32 @@ def test_options_of_sbatch() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "minutes"),
+    [
+        ("90", 90),
+        ("90:00", 90),
+        ("90:01", 91),
+        ("04:00:00", 240),
+        ("1:30:30", 91),
+        ("1-0", 1440),
+        ("1-12:30", 2190),
+        ("2-00:00:01", 2881),
+    ],
+)
+def test_a_time_limit_is_in_minutes(text: str, minutes: int) -> None:
+    """submitit computes with the number: after a text, which sbatch takes, no job was queued again."""
+    assert parse_sbatch_options([f"time={text}"]) == {"time": minutes}
+
+
+@pytest.mark.parametrize("text", ["infinite", "4h", "1:2:3:4", "0", "00:00", "1-", "-1", "٣"])
+def test_what_is_no_time_limit_is_refused(text: str) -> None:
+    """Before anything is submitted."""
+    with pytest.raises(UserError, match=f"time={text}") as error:
+        parse_sbatch_options([f"time={text}"])
+    assert "time=240" in error.value.hint
+
+
+@pytest.mark.parametrize(
     ("given", "told"),
     [
         ({"on": "local", "cpus": 2}, "--cpus"),

@@ -64,6 +64,21 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+def test_runs_of_one_title_are_two_rows(tmp_path: Path) -> None:
+    """Two files of one's own may have the same name, in two folders: the progress of one is not that of the other."""
+    runs = [replace(planned("se", seed), title="mine, seed 0") for seed in range(2)]
+    with SweepProgress(SweepPlan("s", tuple(runs)), tmp_path, jobs=2) as board:
+        for run, seconds_left in zip(runs, (60.0, 10.0), strict=True):
+            board.handle_event(TaskStarted(task(run)))
+            board.handle_event(
+                TaskProgress(task=task(run), epoch=1, epochs=2, images_per_s=1.0, seconds_left=seconds_left)
+            )
+        assert board.render_table().renderables[0].row_count == 2
+        assert board.estimate_seconds_left() == 60
+        board.handle_event(TaskEnded(task(runs[1]), "FAILED", "out of ideas"))
+        assert board.estimate_seconds_left() == 60
+
+
 def test_lines_where_there_is_no_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: list[float]
 ) -> None:

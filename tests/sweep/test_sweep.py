@@ -280,6 +280,21 @@ def test_runs_are_named_by_what_tells_them_apart() -> None:
     assert make_titles([]) == []
 
 
+def test_runs_on_several_folders_of_images_are_named_by_them() -> None:
+    """One folder for all runs is no part of their names."""
+
+    def make_recipe(root: str, seed: int) -> Recipe:
+        return Recipe.model_validate(
+            {"data": {"name": "folder", "root": root}, "model": {"backbone": "resnet20"}, "seed": seed}
+        )
+
+    assert make_titles([make_recipe(root, 0) for root in ("clinicA", "clinicB")]) == [
+        "none, resnet20, root=clinicA, seed 0",
+        "none, resnet20, root=clinicB, seed 0",
+    ]
+    assert make_titles([make_recipe("clinicA", seed) for seed in range(2)])[1] == "none, resnet20, seed 1"
+
+
 def test_names_differ_wherever_runs_do(tmp_path: Path) -> None:
     """No two runs of a sweep over many keys have one name."""
     axes = {"attn": ["se", "eca"], "model.site": ["gate", "mid"], "train.ema": [None, 0.9], "seeds": 2}

@@ -1,5 +1,7 @@
 """The executors of a sweep: this machine, a Ray cluster, or Slurm."""
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -8,6 +10,8 @@ from attncli.jobs import resources
 from attncli.jobs.execute import Executor
 from attncli.jobs.executors.local import make_local_executor
 from attncli.jobs.worker_pool import WorkerSettings
+
+SBATCH_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII)
 
 
 def choose_executor(
@@ -66,11 +70,32 @@ def check_executor_options(
 
 
 def parse_sbatch_options(words: Sequence[str]) -> dict[str, Any]:
-    """Return `key=value` words as a mapping, numbers as numbers. Raises UserError for a word without a value."""
+    """Return `key=value` words as a mapping: numbers as numbers, `time` in minutes.
+
+    Raises UserError for a word without a value, and for a time that is none.
+    """
     options: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key or not value:
             raise UserError(f"--slurm {word}: not KEY=VALUE", "for example --slurm partition=gpu")
-        options[key] = int(value) if value.isdigit() else value
+        options[key] = read_minutes(value) if key == "time" else int(value) if value.isdigit() else value
     return options
+
+
+def read_minutes(text: str) -> int:
+    """Return a time limit as sbatch takes it (90, 90:00, 1:30:00, 1-12, 1-12:30) in whole minutes, rounded up.
+
+    submitit computes with this number when the time is up, and queues no job again if it is a text. Raises UserError
+    for any other text, such as `infinite`.
+    """
+    if not (match := SBATCH_TIME.fullmatch(text)):
+        raise UserError(f"--slurm time={text}: not a time limit", "minutes, such as time=240, or hours: time=4:00:00")
+    days, *clock = match.groups()
+    hours, minutes, seconds = (int(part or 0) for part in clock)
+    if days is None and clock[2] is None:  # MM or MM:SS
+        hours, minutes, seconds = 0, hours, minutes
+    total_seconds = ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+    if not total_seconds:
+        raise UserError(f"--slurm time={text}: no time at all", "minutes, such as time=240")
+    return math.ceil(total_seconds / 60)
