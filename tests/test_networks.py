@@ -15,7 +15,7 @@ from attncli import attention, model
 from attncli.errors import UserError
 from attncli.measure.fake_tensors import image_shape, run_on_fake_tensors
 from attncli.train import optim, train_model
-from attncli.train.loss import TrainingObjective
+from attncli.train.loss import TrainingObjective, find_own_loss
 from attncli.train.parameter_groups import group_parameters
 from tests.attention.case import DEFAULT_FACTS, forward, own, randomise
 from tests.test_model import recipe, shape_for
@@ -99,7 +99,8 @@ def test_learns_in_every_network(attn: str, backbone: str, size: int) -> None:
     settings = recipe(attn, train__lr=0.001).train  # as early in a warm-up: norms have seen four values a channel
     optimizer = optim.build_optimizer(group_parameters(net, settings, attn), settings, CPU)
     x = samples(attn, size)
-    loss = TrainingObjective(net, smoothing=0.0, precision="bf16", device=CPU)(x, torch.arange(len(x)))
+    objective = TrainingObjective(net, smoothing=0.0, precision="bf16", device=CPU, own_loss=find_own_loss(net, attn))
+    loss = objective(x, torch.arange(len(x)))
     loss.backward()
     assert loss.isfinite()
     dead = {id(p) for m in model.find_mechanisms(net).values() for n, p in m.named_parameters() if is_dead(attn, n)}
