@@ -163,6 +163,14 @@ def test_the_plain_network_can_start_with_branches_at_zero() -> None:
     torch.testing.assert_close(net.layer1(x), x)
 
 
+@pytest.mark.parametrize(("backbone", "is_told"), [("resnet20", False), ("preactresnet20", True)])
+def test_a_network_without_norms_at_the_end_of_branches_is_told(backbone: str, is_told: bool) -> None:
+    """lambda asks for branches at zero; where nothing can be set to zero the run says so."""
+    said: list[str] = []
+    model.build(recipe("lambda", backbone), model.InputSpec(10, (32, 32)), said.append)
+    assert [("lambda" in text and backbone in text) for text in said] == [True] * is_told
+
+
 @pytest.mark.parametrize(
     ("backbone", "keys", "told"),
     [

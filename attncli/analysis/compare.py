@@ -18,9 +18,10 @@ from attncli.analysis.paired_variants import PairedVariant, pair_variants
 from attncli.analysis.stats import MeanEstimate
 from attncli.analysis.variants import VariantRuns, group_runs, list_recipe_differences, name_variants
 from attncli.attention import NONE
+from attncli.backbones.compatibility import has_branch_norms
 from attncli.dataset_catalog import find_properties
 from attncli.errors import UserError
-from attncli.recipe import Data
+from attncli.recipe import Data, Model
 from attncli.runs import FailedRun, FinishedRun
 
 MARGIN = 0.005  # top-1 as a fraction: smaller differences are of no interest
@@ -107,11 +108,16 @@ def _make_comparison_row(paired: PairedVariant, name: str, recipe: str, margin: 
         epochs=run.recipe.train.epochs,
         precision=run.result.precision or None,
         image_size=_find_image_side(run.recipe.data),
-        starts_by_recipe=run.recipe.model.zero_init_residual is not None,
+        zeroed_by_card=_follows_card(run.recipe.model),
         draws_test_images=_draws_test_images(run.recipe.data),
         nonfinite_by_seed=variant.count_nonfinite_by_seed(),
         runs=tuple(run for _, run in sorted(variant.runs_by_seed.items())),
     )
+
+
+def _follows_card(model: Model) -> bool:
+    """Return whether residual branches start at zero if the card wants it: no key decides, norms are there and new."""
+    return model.zero_init_residual is None and not model.pretrained and has_branch_norms(model.backbone)
 
 
 def _find_image_side(data: Data) -> int | None:

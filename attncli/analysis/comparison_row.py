@@ -68,7 +68,7 @@ class ComparisonRow:
     precision: str | None = None  # in which it was trained
     image_size: int | None = None  # side of square images in pixels, None if it is not known here
     images: str = ""  # the dataset; for the user's own images the name of their folder
-    starts_by_recipe: bool = False  # whether model.zero_init_residual says how residual branches start
+    zeroed_by_card: bool = False  # whether residual branches start at zero if the mechanism's card wants that
     draws_test_images: bool = False  # whether each seed was tested on images of its own
     nonfinite_by_seed: Mapping[int, int] = field(default_factory=dict)  # test images without a finite loss, if any
     runs: tuple[FinishedRun, ...] = ()  # those of `run_ids`, which two runs that MLflow does not have may share
@@ -100,7 +100,7 @@ class ComparisonRow:
             "disagreement",
             "top5",
             "macro_f1",
-            "starts_by_recipe",
+            "zeroed_by_card",
             "draws_test_images",
             "nonfinite_by_seed",
             "runs",

@@ -69,7 +69,7 @@ class Card:
     replaces_norm: bool = False
     host_kernel: str | None = None
     zero_init_residual: bool = False  # its code starts the last norm of each residual branch with weight 0
-    identity: bool = False  # y = x for every x at initialisation
+    identity: bool = False  # y = x for every x at initialisation, unless a module's `starts_as_identity` says otherwise
     no_weight_decay: tuple[str, ...] = ()
     lr_scale: tuple[tuple[str, float], ...] = ()  # (parameter name or prefix, factor on the learning rate)
     dead: tuple[str, ...] = ()  # parameters that learn nothing at the default options; `*` stands for any text

@@ -3,7 +3,8 @@
 A file of ours has `card` and `Attention`: positional parameters are values of the site, keyword-only ones options. A
 class as papers publish it (`mine.py:CBAM`, or `Attention` in a file without a card) is read by other rules: its first
 parameter is the width, under any name; parameters with defaults are options; whatever else it needs must be a width
-again (`oup`, `out_channels`), the height and width of the map (`h` and `w`), or have the name of a site argument.
+again (`oup`, `out_channels`), the height and width of the map (`h` and `w`, or both as `input_resolution`), or have the
+name of a site argument.
 """
 
 import ast
@@ -42,6 +43,7 @@ _NO_WIDTHS = {
 }  # fmt: skip
 _HEIGHTS = {"h", "height", "map_height", "feat_h", "fmap_h", "in_h"}
 _MAP_WIDTHS = {"w", "width", "map_width", "feat_w", "fmap_w", "in_w"}
+_MAP_SIZES = {"input_resolution", "feat_size", "fmap_size"}  # (H, W), as Swin, timm and BoTNet call it
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,8 @@ def _read_published_class(
             options.append(parameter)
         elif name in sides:
             arguments[name] = sides[name]
+        elif name.lower() in _MAP_SIZES:
+            arguments[name] = "size"
         elif known_site_argument:
             arguments[name] = name
         elif i == 0 and not parameter.is_keyword and name.lower() not in _NO_WIDTHS:

@@ -15,9 +15,10 @@ Kinds of observations, and the shape of their `values`:
 - warp: where each output pixel looks; (N, H, W, 2), (x, y), each axis from -1 to 1 over the input
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -40,5 +41,16 @@ class Observation:
 
 
 def get_observe_method(module: nn.Module) -> Callable[..., list[Observation]] | None:
-    """Return the module's method `observe`, or `seen`, as it was called in version 0.1; None if it has neither."""
-    return getattr(module, "observe", None) or getattr(module, "seen", None)
+    """Return the module's method `observe`, or `seen`, as it was called in version 0.1; None if it has neither.
+
+    A method of users' own that has the name, and does not take the two arguments, is none.
+    """
+    methods = (getattr(module, name, None) for name in ("observe", "seen"))
+    return next((method for method in methods if inspect.ismethod(method) and _takes_pass(method)), None)
+
+
+def _takes_pass(method: Callable[..., Any]) -> bool:
+    """Return whether a method needs two arguments: the inputs and the output of a pass."""
+    parameters = inspect.signature(method).parameters.values()
+    needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    return len(needed) == 2 and all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in needed)

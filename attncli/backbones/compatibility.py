@@ -37,10 +37,14 @@ def describe_large_images(backbone: str, size: tuple[int, int]) -> str | None:
 
 @dataclass(frozen=True)
 class BackboneCompatibility:
-    """The sites of a backbone, and the mechanisms that do not fit it with the reason."""
+    """The sites of a backbone, the mechanisms that do not fit it with the reason, and its residual branches' norms.
+
+    `branch_norms` is the number of residual branches that end with a norm; None if the file does not say it.
+    """
 
     sites: tuple[str, ...]
     refused: dict[str, str]
+    branch_norms: int | None = None
 
     def explain_misfit(self, mechanism: Mechanism, paper_site: str) -> str | None:
         """Return why a mechanism does not fit with its card's site and blocks, or None if no reason is known."""
@@ -60,7 +64,7 @@ def read_file() -> tuple[frozenset[str], dict[str, BackboneCompatibility]]:
     """Return the mechanisms that were tried, and the entry of each backbone."""
     contents = _read_contents()
     entries = {
-        name: BackboneCompatibility(tuple(entry["sites"]), entry.get("refused", {}))
+        name: BackboneCompatibility(tuple(entry["sites"]), entry.get("refused", {}), entry.get("branch_norms"))
         for name, entry in contents["backbones"].items()
     }
     return frozenset(contents["mechanisms"]), entries
@@ -100,6 +104,12 @@ def list_sites(backbone: str) -> tuple[str, ...] | None:
     """Return the sites of a backbone, or None if the file does not know it yet."""
     entry = load_compatibility().get(backbone)
     return entry.sites if entry else None
+
+
+def has_branch_norms(backbone: str) -> bool:
+    """Return whether a norm ends residual branches of a backbone, so that they can start at zero; true if unknown."""
+    entry = load_compatibility().get(backbone)
+    return entry is None or entry.branch_norms != 0
 
 
 def find_misfit(attn: str, backbone: str) -> str | None:

@@ -21,7 +21,7 @@ from attncli.attention import Mechanism
 from attncli.backbones import TIMM_PREFIX, timm_networks
 from attncli.backbones.grey_stem import fit_stem_weight
 from attncli.backbones.structure import NetworkStructure
-from attncli.backbones.surgery import find_mechanisms
+from attncli.backbones.surgery import find_mechanisms, read_reference
 from attncli.backbones.weight_files import NetworkWeights, check_values, read_network_weights
 from attncli.errors import UserError
 from attncli.recipe.run_weights import locate_weights
@@ -165,23 +165,29 @@ def _find_mechanism_places(plain: nn.Module, names: Iterable[str]) -> dict[str, 
     return places_by_tensor
 
 
-def pretraining_warnings(mechanism: Mechanism | None) -> tuple[str, ...]:
-    """Return one line for each mechanism that disturbs the features of a pretrained network at first."""
+def pretraining_warnings(mechanism: Mechanism | None, net: nn.Module) -> tuple[str, ...]:
+    """Return one line for each mechanism of `net` that disturbs the features of a pretrained network at first."""
     if mechanism is None:
         return ()
     if mechanism.parts:
-        return tuple(line for part in mechanism.parts for line in pretraining_warnings(part))
+        return tuple(line for part in mechanism.parts for line in pretraining_warnings(part, net))
     card = mechanism.card
     if card.host_kernel:
-        return (f"'{mechanism.name}' keeps the pretrained kernels of its own size; others start from random weights",)
+        return (f"'{mechanism.name}' starts with the pretrained kernels, unless an option gives its own another size",)
     if card.site in ("conv", "frames-head"):
         replaced = "convolutions" if card.site == "conv" else "classifier"
         return (f"'{mechanism.name}' replaces pretrained {replaced} and starts from random weights",)
-    if card.identity:
+    if _starts_as_identity(mechanism, net):
         return ()
     return (
         f"'{mechanism.name}' does not start as the identity: until it is trained it disturbs the pretrained features",
     )
+
+
+def _starts_as_identity(mechanism: Mechanism, net: nn.Module) -> bool:
+    """Return whether a mechanism leaves every map as it is at first: as its modules say, or else its card."""
+    modules = [module for module in find_mechanisms(net).values() if read_reference(module) == mechanism.reference]
+    return all(getattr(module, "starts_as_identity", mechanism.card.identity) is True for module in modules)
 
 
 def _stem_or_classifier(key: str, structure: NetworkStructure) -> str | None:

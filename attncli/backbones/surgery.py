@@ -16,6 +16,7 @@ from attncli.backbones.structure import NetworkStructure
 TensorShape = tuple[int, ...]
 ModuleShapes = dict[str, tuple[TensorShape, TensorShape]]  # path -> shape of the input and of the output
 Insertion = Callable[[nn.Module, nn.Module], None]  # (network, mechanism)
+BranchNorm = nn.modules.batchnorm._BatchNorm | nn.GroupNorm
 _REFERENCE = "attncli_reference"  # attribute of a mechanism's module: what a recipe calls it
 
 
@@ -84,13 +85,18 @@ def trace_shapes(net: nn.Module, size: tuple[int, int], images: int = 1) -> Modu
     return module_shapes
 
 
+def list_branch_norms(net: nn.Module, structure: NetworkStructure) -> list[BranchNorm]:
+    """Return the norm that ends each residual branch; none of blocks without a shortcut, or that end otherwise."""
+    ends = [net.get_submodule(b.branch_end) for b in structure.blocks if b.shortcut and b.branch_end]
+    return [end for end in ends if isinstance(end, BranchNorm) and end.affine]
+
+
 def zero_branch_norms(net: nn.Module, structure: NetworkStructure) -> int:
     """Set to 0 the weight of the norm that ends each residual branch (Goyal et al., 2017, Sec. 5.1); return how many.
 
     The block then starts as its shortcut. Blocks without a shortcut, and branches that end otherwise, keep theirs.
     """
-    ends = [net.get_submodule(b.branch_end) for b in structure.blocks if b.shortcut and b.branch_end]
-    norms = [end for end in ends if isinstance(end, nn.modules.batchnorm._BatchNorm | nn.GroupNorm) and end.affine]
+    norms = list_branch_norms(net, structure)
     for norm in norms:
         nn.init.zeros_(norm.weight)
     return len(norms)

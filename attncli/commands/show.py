@@ -95,7 +95,7 @@ def _render_mechanism(mechanism: "Mechanism", peers: "Sequence[Peer]") -> str:
     ]
     if card["zero_init_residual"]:
         labelled_texts.append(
-            ("Start", "last norm of each residual branch at 0 (--set model.zero_init_residual=false)")
+            ("Start", "last norm of each residual branch, if it has one, at 0 (--set model.zero_init_residual=false)")
         )
     if mobile := card["mobile_site"]:
         labelled_texts.append(("Mobile", f"{mobile}: {SITES[mobile]} (networks of inverted residuals)"))

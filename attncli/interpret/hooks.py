@@ -5,10 +5,10 @@ other counts as a gate, y = s x, whose s follows from its input and output. The 
 mechanisms.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -49,15 +49,9 @@ def list_observed_modules(net: nn.Module) -> list[tuple[str, nn.Module]]:
     """Return (site, module) to look at: the modules of each mechanism with `observe`, or itself if none has it."""
     chosen = []
     for path, mechanism in model.find_mechanisms(net).items():
-        observing_modules = [(p, m) for p, m in mechanism.named_modules() if _find_observe_method(m) is not None]
+        observing_modules = [(p, m) for p, m in mechanism.named_modules() if get_observe_method(m) is not None]
         chosen += [(_name_site(path, part), m) for part, m in observing_modules or [("", mechanism)]]
     return chosen
-
-
-def _find_observe_method(module: nn.Module) -> Callable[..., list[Observation]] | None:
-    """Return the method that reports what a module does; None also if that name is a buffer or flag of the user's."""
-    observe = get_observe_method(module)
-    return observe if callable(observe) and not isinstance(observe, nn.Module) else None
 
 
 def _name_site(path: str, part: str) -> str:
@@ -80,10 +74,12 @@ class _ObservationHook:
         self.states = read_random_state(self.device)
 
     def record_output(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        observe = _find_observe_method(module)
+        observe = get_observe_method(module)
         with torch.no_grad(), kept_random_state(self.device):
             write_random_state(self.states, self.device)
-            observed = observe(inputs, output) if observe else self._guess_gate(inputs[0], output)
+            observed = observe(inputs, output) if observe else None
+            if not _is_report(observed):
+                observed = self._guess_gate(inputs[0], output)
         if observed:
             on_host = [
                 replace(o, values=o.values.cpu(), taps=None if o.taps is None else o.taps.cpu()) for o in observed
@@ -96,6 +92,11 @@ class _ObservationHook:
         for observation in observed:
             self.gate_kinds[place] = observation.what
         return observed
+
+
+def _is_report(observed: Any) -> TypeGuard[list[Observation]]:
+    """Return whether a method returned observations; a method of users' own that has the name returns other things."""
+    return isinstance(observed, list | tuple) and all(isinstance(o, Observation) for o in observed)
 
 
 def guess_gate(x: Any, y: Any, what: str | None = None) -> list[Observation]:

@@ -78,18 +78,23 @@ def build_backbone(
         if model.pretrained and not is_building_on_meta():
             loaded = pretrained.load(net, structure, model.backbone, model.pretrained)
             if notify:
-                warnings = pretrained.pretraining_warnings(resolved.mechanism)
-                notify("\n".join((loaded.format_summary(), *warnings)))
+                notify(loaded.format_summary())
         if spec.frames is not None:
             path = structure.classifier
             net.set_submodule(path, surgery.FrameAveragingHead(net.get_submodule(path), spec.frames))
     return net, structure
 
 
-def zero_residual_branches(net: nn.Module, resolved: ResolvedModel, structure: NetworkStructure) -> None:
+def zero_residual_branches(
+    net: nn.Module,
+    resolved: ResolvedModel,
+    structure: NetworkStructure,
+    notify: Callable[[str], None] | None = None,
+) -> None:
     """Start each residual block as its shortcut if the recipe, or else the mechanism's card, wants that.
 
-    Pretrained weights stay as they are. Raises UserError if the recipe wants it and the network has no such norms.
+    Pretrained weights stay as they are. `notify` is told if the card wants it and no branch ends with a norm. Raises
+    UserError if the recipe wants it, and none does.
     """
     model, mechanism = resolved.model, resolved.mechanism
     by_card = mechanism is not None and mechanism.card.zero_init_residual and not model.pretrained
@@ -100,6 +105,9 @@ def zero_residual_branches(net: nn.Module, resolved: ResolvedModel, structure: N
         raise UserError(
             f"model.zero_init_residual: no residual branch of {model.backbone} ends with a norm", "leave it out"
         )
+    if not zeroed and notify:
+        assert mechanism is not None
+        notify(f"'{mechanism.name}' starts residual branches at zero, and none of {model.backbone} ends with a norm")
 
 
 def trace_plain_network(net: nn.Module, model: Model, spec: InputSpec) -> surgery.ModuleShapes:

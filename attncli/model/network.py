@@ -56,17 +56,25 @@ def build(recipe: Recipe, spec: InputSpec, notify: Callable[[str], None] | None 
         net = _build_whole_network(resolved, spec)
     else:
         net, structure = build_backbone(resolved, spec, notify)
-        zero_residual_branches(net, resolved, structure)
+        zero_residual_branches(net, resolved, structure, notify)
         _insert_attention(net, resolved, structure, spec)
-        if isinstance(recipe.model.pretrained, str) and not is_building_on_meta():
-            summary = pretrained.load_mechanisms(net, recipe.model.pretrained)
-            if summary and notify:
-                notify(summary)
+        if recipe.model.pretrained and not is_building_on_meta():
+            _finish_pretrained_network(net, resolved, recipe.model.pretrained, notify)
         net = net if spec.frames is None else ClipNetwork(net)
     replace_unsafe_convolutions(net)
     if attention.is_plugin(recipe.model.attn):
         _try_user_mechanism(net, resolved, spec)
     return net
+
+
+def _finish_pretrained_network(
+    net: nn.Module, resolved: ResolvedModel, weights: bool | str, notify: Callable[[str], None] | None
+) -> None:
+    """Load the weights of the mechanisms, if a file has them, and tell what mechanisms do to the pretrained ones."""
+    summary = pretrained.load_mechanisms(net, weights) if isinstance(weights, str) else None
+    lines = [*([summary] if summary else []), *pretrained.pretraining_warnings(resolved.mechanism, net)]
+    if lines and notify:
+        notify("\n".join(lines))
 
 
 def _build_whole_network(resolved: ResolvedModel, spec: InputSpec) -> nn.Module:

@@ -43,7 +43,13 @@ def find_recipe_file(word: Path, kind: RecipeKind = "recipe") -> Path:
         command = "sweep" if other == "sweep" else "run"
         raise UserError(f"'{name}' is a {other}, not a {kind}", f"attncli {command} {name}")
     error = unknown_name_error(kind, name, files)
-    raise UserError(error.problem, join_hints(error.hint, "`attncli recipe ls` lists them"))
+    raise UserError(error.problem, join_hints(_suggest_file(name), error.hint, "`attncli recipe ls` lists them"))
+
+
+def _suggest_file(name: str) -> str:
+    """Return the file of the current folder that a bare name may mean, as a hint; "" if there is none."""
+    file = next((file for suffix in (".yaml", ".yml") if path_exists(file := Path(f"{name}{suffix}"))), None)
+    return f"did you mean the file {file}?" if file else ""
 
 
 def list_shipped_results() -> dict[str, Path]:

@@ -56,7 +56,7 @@ def compose_yaml(text: str) -> yaml.Node | None:
 
 def format_yaml(value: Any) -> str:
     """Return a value as YAML that `parse_yaml` reads back, keys in their order."""
-    return yaml.dump(value, Dumper=_Yaml12Dumper, sort_keys=False)
+    return yaml.dump(value, Dumper=_Yaml12Dumper, sort_keys=False, allow_unicode=True)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

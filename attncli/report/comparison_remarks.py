@@ -68,14 +68,14 @@ def _describe_pairing(rows: Sequence[ComparisonRow]) -> list[str]:
     cards = {row.variant: card for row in rows if (card := _read_card(row.attn)) is not None}
     redrawn = [name for name, card in cards.items() if card.site == "conv" and not card.host_kernel]
     kept = [name for name, card in cards.items() if card.host_kernel]
-    by_recipe = {row.variant for row in rows if row.starts_by_recipe}
-    zeroed = [name for name, card in cards.items() if card.zero_init_residual and name not in by_recipe]
+    by_card = {row.variant for row in rows if row.zeroed_by_card}
+    zeroed = [name for name, card in cards.items() if card.zero_init_residual and name in by_card]
     lines = []
     if redrawn:
         text = "kernels drawn anew, so that a seed pairs the data and the other layers"
         lines.append(f"{', '.join(redrawn)}: {text}")
     if kept:
-        text = "starts with the plain network's kernels of its own size, and draws others anew"
+        text = "starts with the plain network's kernels, unless an option gives its own another size"
         lines.append(f"{', '.join(kept)}: {text}")
     if zeroed:
         text = "residual branches start at zero unlike those of the plain network (model.zero_init_residual sets both)"

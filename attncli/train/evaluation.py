@@ -175,7 +175,7 @@ class PredictionCounts:
         if not finite_images:
             raise RunFailedError(
                 f"{name}: the loss of each of {format_quantity(images, 'image')} is no finite number",
-                "use a smaller train.lr, or model.zero_init_residual=true",
+                "use a smaller train.lr, or, with new weights, model.zero_init_residual=true",
             )
         evaluation = Evaluation(
             split=name,

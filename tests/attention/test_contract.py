@@ -111,6 +111,20 @@ def test_identity_at_initialisation_where_the_card_says_so(case: Case) -> None:
         assert torch.equal(forward(module, (x,)), x) == attention.describe_mechanism(case.name).card.identity
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_each_option_says_whether_the_start_is_the_identity(case: Case) -> None:
+    """With any option a fresh module returns its input, but for rounding, if and only if it, or its card, says so."""
+    card = attention.describe_mechanism(case.name).card
+    if card.site in ("model", "frames-head", "join", "conv"):
+        return
+    module = case.build().double().eval()
+    says_so = getattr(module, "starts_as_identity", card.identity)
+    (x,) = case.inputs()
+    with torch.no_grad():
+        y = forward(module, (x,))
+    assert (y.shape == x.shape and torch.allclose(y, x, rtol=0, atol=1e-9)) is says_so
+
+
 def test_types_of_options_are_spelled_out() -> None:
     """`attncli show` prints the type of an option as it is written, so it lists the allowed values itself."""
     known = {"int", "float", "bool", "str", "None", "tuple", "Literal"}

@@ -70,6 +70,13 @@ def test_core_parameters() -> None:
     assert sum(p.numel() for p in GlobalLocalCore(128).parameters()) == 674_048 == 41 * 128**2 + 18 * 128
 
 
+def test_numbers_between_the_first_and_the_last_layer() -> None:
+    """The core and the norm of the head, as its docstring says: 41 d^2 + 26 d."""
+    module = Attention(2048, 4, 10, d=128)
+    outer = sum(p.numel() for layer in (module.reduce, module.classify) for p in layer.parameters())
+    assert sum(p.numel() for p in module.parameters()) - outer == 41 * 128**2 + 26 * 128
+
+
 def test_fresh_attention_is_the_identity() -> None:
     """In a fresh core v equals u exactly (claim gltr-identity)."""
     core = GlobalLocalCore(8).double()

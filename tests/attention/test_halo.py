@@ -90,6 +90,26 @@ def test_masked_padding_gets_no_weight() -> None:
         torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
 
 
+def test_masked_padding_covers_what_fills_up_the_map() -> None:
+    """A 6x7 map in blocks of 4: keys of rows 6 and 7 and of column 7 get no weight, those of the map do."""
+    module = randomise(Attention(8, 8, block=4, halo=1, heads=2, mask_padding=True).double())
+    weights, _ = module.attend(torch.randn(1, 8, 6, 7, dtype=torch.float64))
+    last = weights[0, 0, 1, 1].unflatten(-1, (6, 6))  # the window of rows 3 to 8 and columns 3 to 8
+    assert last[:, :3, :4].gt(0).all()
+    assert not last[:, 3:].any()
+    assert not last[:, :, 4:].any()
+
+
+def test_filled_up_values_are_those_beyond_the_border() -> None:
+    """With a bias too they are 0: it was added to them, and not to those beyond the border."""
+    module = randomise(Attention(8, 8, block=4, halo=1, heads=2, qkv_bias=True).double())
+    _, v = module.attend(torch.randn(1, 8, 6, 7, dtype=torch.float64))
+    last = v[0, 0, 1, 1].unflatten(0, (6, 6)).abs().sum(-1)
+    assert last[:3, :4].gt(0).all()
+    assert not last[3:].any()
+    assert not last[:, 4:].any()
+
+
 @pytest.mark.parametrize("options", [{"block": 0}, {"halo": -1}, {"stride": 3}, {"heads": 3}])
 def test_refusals(options: dict[str, Any]) -> None:
     """What makes no block is refused with the option's name."""

@@ -74,6 +74,15 @@ class Sized(nn.Module):
         return x + self.position
 
 
+class Resolved(nn.Module):
+    def __init__(self, dim, input_resolution):
+        super().__init__()
+        self.position = nn.Parameter(torch.zeros(dim, *input_resolution))
+
+    def forward(self, x):
+        return x + self.position
+
+
 class Tall(nn.Module):
     def __init__(self, channel, height, depth):
         super().__init__()
@@ -165,6 +174,7 @@ PARAMETERS = {
     "Energy": ([], [0] * 3),
     "Again": (["model.options.kernel_size=5"], [25 * c for c in WIDTHS]),  # of two definitions Python takes the last
     "Sized": ([], [c * side**2 for c, side in zip(WIDTHS, (16, 8, 4), strict=True)]),
+    "Resolved": ([], [c * side**2 for c, side in zip(WIDTHS, (16, 8, 4), strict=True)]),
 }
 
 

@@ -198,6 +198,39 @@ def test_initialisations() -> None:
     assert timm.cls.abs().max() < 1e-4
 
 
+def test_google_draws_q_k_and_v_each_for_itself() -> None:
+    """Their bound is sqrt(6 / (d + h d_h)), d = h d_h = 192; drawn as one layer it was sqrt(2) smaller."""
+    torch.manual_seed(0)
+    google = Attention(5, (32, 32), init="google")
+    for part in google.blocks[0].qkv.weight.chunk(3):
+        assert part.shape == (192, 192)
+        assert part.std().item() == pytest.approx((2 / (192 + 192)) ** 0.5, rel=0.02)
+        assert part.abs().max().item() == pytest.approx((6 / (192 + 192)) ** 0.5, rel=0.01)
+
+
+def test_google_embeds_patches_with_lecun_normal() -> None:
+    """A patch has 4 x 4 x 3 numbers: variance 1/48, cut at two deviations of the uncut normal, and the bias 0."""
+    torch.manual_seed(0)
+    embed = Attention(5, (32, 32), init="google").embed
+    assert embed.weight[0].numel() == 48
+    assert embed.weight.std().item() == pytest.approx(48**-0.5, rel=0.02)
+    assert embed.weight.abs().max().item() == pytest.approx(2 / 0.8796 * 48**-0.5, rel=0.01)
+    assert not embed.bias.any()
+
+
+def test_the_default_start_is_that_of_torch() -> None:
+    """lucidrains keeps what torch draws for each part, in order: patches, class token, positions, q, k and v."""
+    torch.manual_seed(0)
+    model = Attention(5, (32, 32), depth=1)
+    torch.manual_seed(0)
+    embed, cls, position = nn.Conv2d(3, 192, 4, stride=4), torch.randn(1, 1, 192), torch.randn(1, 65, 192)
+    qkv = nn.Linear(192, 3 * 192, bias=False)
+    pairs = ((model.embed.weight, embed.weight), (model.embed.bias, embed.bias), (model.cls, cls))
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+    assert torch.equal(model.position, position)
+    assert torch.equal(model.blocks[0].qkv.weight, qkv.weight)
+
+
 @pytest.mark.parametrize(
     "options",
     [{"patch_size": 5}, {"patch_size": (4,)}, {"patch_size": 0}, {"depth": 0}, {"heads": 0}],

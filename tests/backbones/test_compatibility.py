@@ -43,6 +43,17 @@ def test_the_sites_of_the_file_are_found(name: str) -> None:
     assert tuple(generator.list_sites(name)) == compatibility.list_sites(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("resnet20", 9), ("resnet50", 16), ("mobilenet_v2", 10), ("preactresnet20", 0), ("vgg16_bn", 0)],
+)
+def test_residual_branches_that_end_with_a_norm(name: str, count: int) -> None:
+    """One a block with a shortcut; a pre-activation branch ends with its convolution, VGG adds nothing."""
+    assert compatibility.load_compatibility()[name].branch_norms == count == generator.count_branch_norms(name)
+    assert compatibility.has_branch_norms(name) is (count > 0)
+    assert compatibility.has_branch_norms("mine.py:Net")
+
+
 # Those that run a step in a third of a second. The others take up to four, and take a step with real tensors below.
 QUICK = {"preactresnet20", "resnet18", "resnet20", "vgg16_bn"}
 SAMPLE = [(sorted(SMALLEST)[i % len(SMALLEST)], attn) for i, attn in enumerate(MECHANISMS)]
@@ -62,6 +73,7 @@ def test_the_whole_file_is_true(name: str) -> None:
     entry = compatibility.load_compatibility()[name]
     assert generator.make_entry(name, {name}) == {
         "params": compatibility.load_backbone_parameters()[name],
+        "branch_norms": entry.branch_norms,
         "sites": list(entry.sites),
         **({"refused": entry.refused} if entry.refused else {}),
     }

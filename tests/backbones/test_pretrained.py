@@ -11,7 +11,7 @@ import torch
 import torchvision.models
 from safetensors.torch import save_file
 
-from attncli import attention, backbones, model
+from attncli import backbones, model
 from attncli.backbones import pretrained
 from attncli.errors import UserError
 from attncli.recipe import Recipe, read
@@ -77,9 +77,44 @@ def test_a_mechanism_keeps_the_weights_and_what_it_disturbs_is_told(file: Path) 
     own = {k.replace(".host.", "."): v for k, v in net.state_dict().items() if ".attn." not in k}
     assert own.keys() == theirs.keys()
     assert all(torch.equal(own[k], theirs[k]) for k in own)
-    assert any("'eca'" in line for line in said[0].splitlines()[1:])
-    assert pretrained.pretraining_warnings(attention.describe_mechanism("gct")) == ()
-    assert "convolutions" in pretrained.pretraining_warnings(attention.describe_mechanism("sk"))[0]
+    assert [("'eca'" in text) for text in said] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("attn", "options", "is_warned"),
+    [
+        ("gct", {}, False),
+        ("gc", {}, False),
+        ("gc", {"fusion": "mul"}, True),
+        ("a2", {}, True),
+        ("a2", {"zero_init": True}, False),
+        ("a2", {"zero_init": True, "residual": False}, True),
+        ("danet", {}, True),
+        ("danet", {"fuse": "mean"}, False),
+    ],
+)
+def test_what_disturbs_pretrained_features_is_told_by_its_options(
+    tmp_path: Path, attn: str, options: dict[str, Any], is_warned: bool
+) -> None:
+    """A gate of 1/2 or a map that is doubled disturbs them, a sum that starts as x does not."""
+    path = tmp_path / "resnet18.pth"
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), path)
+    said: list[str] = []
+    model.build(recipe(str(path), attn, "resnet18", options=options), model.InputSpec(1000, (64, 64)), said.append)
+    assert any("does not start as the identity" in text for text in said) is is_warned
+
+
+def test_a_mechanism_that_replaces_convolutions_is_told(tmp_path: Path) -> None:
+    """sk draws its kernels; dcn starts with those of the file."""
+    path = tmp_path / "resnet18.pth"
+    theirs = torchvision.models.resnet18(weights=None).state_dict()
+    torch.save(theirs, path)
+    said: dict[str, list[str]] = {"sk": [], "dcn": []}
+    for attn, texts in said.items():
+        net = model.build(recipe(str(path), attn, "resnet18"), model.InputSpec(1000, (64, 64)), texts.append)
+    assert torch.equal(net.get_parameter("layer4.1.conv2.attn.conv.weight"), theirs["layer4.1.conv2.weight"])
+    assert "replaces pretrained convolutions" in said["sk"][1]
+    assert "starts with the pretrained kernels" in said["dcn"][1]
 
 
 def test_a_stem_for_small_images_is_new(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attncli import attention, backbones, model, validation
-from attncli.backbones import compatibility, placement
+from attncli.backbones import compatibility, placement, surgery
 from attncli.backbones.compatibility import CIFAR_PIXELS, COMPATIBILITY_FILE, IMAGENET_PIXELS
 from attncli.errors import UserError
 from attncli.measure.cost import count_recipe_parameters
@@ -25,8 +25,9 @@ from tests.generate.parameters import FRAMES, NETWORKS, count_added
 
 HEADER = """\
 # Which sites each backbone has, and which of `mechanisms` do not fit it, with the reason; all others of them do.
-# `parameters` are those that a mechanism adds to two networks, `params` those of a backbone. At 224 px and 1000
-# classes; CIFAR's networks at 32 px and 10 classes. Written by `make generate`.
+# `parameters` are those that a mechanism adds to two networks, `params` those of a backbone, and `branch_norms` is how
+# many of its residual branches end with a norm. At 224 px and 1000 classes; CIFAR's networks at 32 px and 10 classes.
+# Written by `make generate`.
 """
 
 
@@ -101,6 +102,15 @@ def list_sites(backbone: str) -> list[str]:
     return list(placement.list_available_sites(net, family.find_structure(net), (side, side)))
 
 
+@cache
+def count_branch_norms(backbone: str) -> int:
+    """Return how many residual branches of a backbone end with a norm, which can start at zero."""
+    family = backbones.load(backbone)
+    with torch.device("meta"):
+        net = family.build(backbone, 10, cifar_stem=find_image_side(backbone) == CIFAR_PIXELS)
+    return len(surgery.list_branch_norms(net, family.find_structure(net)))
+
+
 def count_plain(backbone: str) -> int:
     """Return the parameters of a backbone."""
     return count_recipe_parameters(make_recipe(backbone, attention.NONE), make_input_spec(backbone, attention.NONE))
@@ -115,7 +125,12 @@ def make_entry(backbone: str, names: Set[str]) -> dict[str, Any]:
         is_known = known is not None and attn in tried and attn not in names
         if problem := known.refused.get(attn) if known and is_known else find_problem(backbone, attn):
             refused[attn] = problem
-    return {"params": count_plain(backbone), "sites": list_sites(backbone), **({"refused": refused} if refused else {})}
+    return {
+        "params": count_plain(backbone),
+        "branch_norms": count_branch_norms(backbone),
+        "sites": list_sites(backbone),
+        **({"refused": refused} if refused else {}),
+    }
 
 
 def write_file(names: Set[str]) -> None:

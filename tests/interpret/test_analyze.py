@@ -253,13 +253,26 @@ def test_a_gate_that_is_even_in_one_batch_keeps_its_units() -> None:
     assert compute_unit_values(Observation("gate", "g", torch.rand(2, 5, 1, 1)), 2).shape == (2, 5)
 
 
-@pytest.mark.parametrize("attribute", ["self.register_buffer('seen', torch.tensor(1))", "self.observe = nn.Identity()"])
-def test_an_attribute_that_is_no_method_reports_nothing(cache: Path, tmp_path: Path, attribute: str) -> None:
-    """A counter `seen`, or a part `observe`, of a user's mechanism: it is looked at as any other gate."""
+@pytest.mark.parametrize(
+    ("attribute", "method"),
+    [
+        ("self.register_buffer('seen', torch.tensor(1))", ""),
+        ("self.observe = nn.Identity()", ""),
+        ("self.observe = lambda inputs, output: 3", ""),
+        ("pass", "    def observe(self, x):\n        return x.no_such_method()\n"),
+        ("pass", "    def seen(self):\n        raise ValueError('not called')\n"),
+        ("pass", "    def observe(self, x, y):\n        return y\n"),
+    ],
+    ids=["buffer", "module", "function", "one argument", "no argument", "no observations"],
+)
+def test_an_attribute_that_is_no_report_is_passed_over(
+    cache: Path, tmp_path: Path, attribute: str, method: str
+) -> None:
+    """A counter `seen`, or a part or method `observe`, of a user's mechanism: it is looked at as any other gate."""
     path = tmp_path / "mine.py"
     path.write_text(
         "import torch\nfrom torch import nn\n\nclass Gate(nn.Module):\n    def __init__(self, channels):\n"
-        f"        super().__init__()\n        {attribute}\n    def forward(self, x):\n        return 0.5 * x\n"
+        f"        super().__init__()\n        {attribute}\n    def forward(self, x):\n        return 0.5 * x\n{method}"
     )
     views = [
         v for image in analyze_attention(trained(f"{path}:Gate", cache), images=1, sample=2).images for v in image.views

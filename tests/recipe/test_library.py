@@ -49,6 +49,14 @@ def test_the_current_folder_comes_first() -> None:
     assert library.find_recipe_file(Path("some/where.yaml")) == Path("some/where.yaml")
 
 
+def test_a_file_of_the_current_folder_is_offered() -> None:
+    """`attncli run mine` beside mine.yaml, which is in no folder of recipes."""
+    Path("mine.yaml").write_text(OWN)
+    with pytest.raises(UserError, match="unknown recipe: 'mine'") as error:
+        library.find_recipe_file(Path("mine"))
+    assert error.value.hint.startswith("did you mean the file mine.yaml?")
+
+
 def test_unknown_names_are_refused() -> None:
     """The nearest name is offered; a sweep is no recipe, and the command that takes it is named."""
     with pytest.raises(UserError, match="unknown recipe: 'quickstar'") as error:

@@ -127,6 +127,13 @@ def test_texts_that_look_like_numbers_stay_texts(tmp_path: Path) -> None:
     assert recipe.read(path).data.classes == ["1e3", "2", "no"]
 
 
+def test_yaml_keeps_letters_of_every_language() -> None:
+    """An umlaut in a path is written as it is, and read back."""
+    text = recipe.format_yaml({"root": "Bilder/Vögel 鳥"})
+    assert "Vögel 鳥" in text
+    assert recipe.parse_yaml(text) == {"root": "Bilder/Vögel 鳥"}
+
+
 def test_digest_is_the_identity() -> None:
     """Keys that decide the run change the digest; paths of files, timing and experiment do not."""
     base = recipe.read()

@@ -106,6 +106,22 @@ def test_variants_whose_branches_start_at_zero_are_told():
     assert "residual branches start at zero" not in comparison.render_comparison(alike)
 
 
+@pytest.mark.parametrize(
+    ("keys", "is_zeroed"),
+    [
+        ({}, True),
+        ({"model__backbone": "preactresnet20"}, False),
+        ({"model__backbone": "vgg16_bn"}, False),
+        ({"model__pretrained": True}, False),
+    ],
+    ids=["resnet18", "preactresnet20", "vgg16_bn", "pretrained"],
+)
+def test_branches_that_do_not_start_at_zero_are_not_said_to(keys, is_zeroed):
+    """Pretrained weights stay, and networks without a norm at the end of their branches have nothing to set."""
+    compared = compare_variants([finished("lambda", **keys), finished("none", **keys)])
+    assert ("start at zero" in comparison.render_comparison(compared)) is is_zeroed
+
+
 def test_same_verdicts_stand_together():
     """Variants with one verdict share its line."""
     found = comparison.render_comparison(compare_variants([finished("eca"), finished("se"), finished("none")]))

@@ -37,7 +37,8 @@ card = Card(
     notes=(
         "Without biases resnet50 gains 2,514,944 parameters, with biases 2,530,992; both print as 28.1 M.",
         "At the width 16 of a CIFAR ResNet's first stage r = 16 leaves one hidden unit.",
-        "The paper's SE-PRE is the site block-input, SE after the sum the site stage (worse there: 22.78 % error).",
+        "The paper's SE-PRE, before the branch alone, is no site: block-input weighs the shortcut too. SE after the "
+        "sum is the site stage (worse there: 22.78 % error).",
     ),
 )
 

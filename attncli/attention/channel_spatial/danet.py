@@ -39,7 +39,7 @@ card = Card(
     aliases=("da-net", "dual-attention", "DANetHead"),
     notes=(
         "A method for segmentation: no published figures for classification.",
-        "With fuse=sum the block doubles its input at first; with fuse=mean it starts as the identity.",
+        "With both branches and fuse=sum the block doubles its input at first; else it starts as the identity.",
         "Nothing bounds its gammas: at a learning rate of 0.05 resnet20 on the digits diverged at one seed of three.",
         "The energies of the channel branch grow with H*W, so that its softmax picks single channels on large maps.",
     ),
@@ -67,6 +67,7 @@ class Attention(nn.Module):
         if channel_softmax not in ("flipped", "plain") or branches not in ("both", "position", "channel"):
             raise ValueError(f"{channel_softmax=}, {branches=}: flipped or plain; both, position or channel")
         self.mean = fuse == "mean"
+        self.starts_as_identity = self.mean or branches != "both"
         self.sign = -1 if channel_softmax == "flipped" else 1
         self.gamma_p = self.gamma_c = None
         if branches != "channel":

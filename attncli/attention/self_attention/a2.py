@@ -70,6 +70,7 @@ class Attention(nn.Module):
         self.feature, self.gather, self.distribute = (nn.Linear(channels, k) for k in (m, n, n))
         self.expand = nn.Linear(m, channels)
         self.residual = residual
+        self.starts_as_identity = zero_init and residual
         if zero_init:
             nn.init.zeros_(self.expand.weight)
             nn.init.zeros_(self.expand.bias)

@@ -6,9 +6,9 @@
     y = softmax over the n^2 keys of the scores, times v                                         (N, C, H, W)
 
 b 8, halo 3, 8 heads of d = C / 8. Offsets count from the window's first row and column; R_h and R_w have 2 n - 1 rows
-of d, shared by the heads. A map that b does not divide is filled up with zeros, as beyond its border. A stride is a
-2x2 average pool after it. Learns 3 C_in C + 2 (2 n - 1) d numbers. Cost: 3 C_in C HW and 2 C HW n^2 multiply-adds.
-Projections start with deviation C_in^-1/2, tables d^-1/2.
+of d, shared by the heads. A map that b does not divide is filled up: keys and values there are 0, as beyond its
+border. A stride is a 2x2 average pool after it. Learns 3 C_in C + 2 (2 n - 1) d numbers. Cost: 3 C_in C HW and
+2 C HW n^2 multiply-adds, H and W filled up in the second. Projections start with deviation C_in^-1/2, tables d^-1/2.
 
 Where the sources differ: no official code was published. timm's default divides q . k only (`scale_positions=False`),
 lucidrains divides both, as here. timm lets the zeros beyond the border take part, lucidrains masks them
@@ -92,26 +92,27 @@ class Attention(nn.Module):
     def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weights in each block, (N, heads, rows, columns, b b, n n), and the values (..., n n, d)."""
         h, w = x.shape[2:]
-        x = F.pad(x, (0, -w % self.block, 0, -h % self.block))
+        down, right = -h % self.block, -w % self.block  # the rows and columns that fill up the map
+        border = (self.halo, self.halo + right, self.halo, self.halo + down)
         tile = (min(self.block, h), min(self.block, w))  # of a map smaller than a block only its own positions
-        q = self.cut(apply_pointwise(x, self.query), tile)  # (N, heads, rows, columns, b, b, d)
-        padded = F.pad(apply_pointwise(x, self.key_value), (self.halo,) * 4)
+        queries = F.pad(apply_pointwise(x, self.query), (0, right, 0, down))
+        q = self.cut(queries, tile)  # (N, heads, rows, columns, b, b, d)
+        padded = F.pad(apply_pointwise(x, self.key_value), border)
         k, v = (t.flatten(4, 5) for t in self.cut(padded, (self.window, self.window)).chunk(2, -1))
-        return self.score(q, k, x.shape[2:]), v
+        inside = F.pad(torch.ones(1, self.heads, h, w, device=q.device), border) if self.mask_padding else None
+        return self.score(q, k, inside), v
 
     def cut(self, t: Tensor, sides: tuple[int, int]) -> Tensor:
         """Return a window of `sides` per block: (N, heads d, H, W) -> (N, heads, rows, columns, *sides, d)."""
         squares = t.unfold(2, sides[0], self.block).unfold(3, sides[1], self.block)
         return squares.unflatten(1, (self.heads, -1)).movedim(2, -1)
 
-    def score(self, q: Tensor, k: Tensor, size: torch.Size) -> Tensor:
-        """Return the weights: each row is a query, and sums to 1."""
+    def score(self, q: Tensor, k: Tensor, inside: Tensor | None) -> Tensor:
+        """Return the weights: each row is a query, and sums to 1. Where `inside` is 0 a key gets none."""
         masked = None
-        if self.mask_padding:
-            inside = F.pad(torch.ones(1, self.heads, *size, device=q.device), (self.halo,) * 4)
-            masked = (
-                self.cut(inside, (self.window, self.window)).flatten(4)[..., None, :] == 0
-            )  # (1, heads, rows, columns, 1, n n)
+        if inside is not None:
+            windows = self.cut(inside, (self.window, self.window)).flatten(4)  # (1, heads, rows, columns, n n)
+            masked = windows[..., None, :] == 0
         return score_pairs(q, k, self.positions, self.scale_positions, masked)
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:

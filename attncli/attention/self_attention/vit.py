@@ -67,6 +67,7 @@ BY_SIDE = (
 )
 CARD = (1024, 6, 8, 64, 2048)
 MAX_AUTO_TOKENS = 1024
+CUT_DEVIATION = 0.87962566103423978  # of a standard normal distribution that is cut at -2 and 2
 
 
 class Attention(nn.Module):
@@ -200,10 +201,22 @@ def initialize_encoder(model: Attention, init: str) -> None:
         nn.init.normal_(model.position, std=0.02)
         nn.init.zeros_(model.cls)
         _draw_linear_layers(model, nn.init.xavier_uniform_)
+        for block in (m for m in model.modules() if isinstance(m, EncoderBlock)):
+            for part in block.qkv.weight.detach().chunk(3):  # q, k and v are layers of their own there
+                nn.init.xavier_uniform_(part)
+        _draw_lecun_normal(model.embed)
         for name, p in model.named_parameters():
             if ".mlp." in name and name.endswith("bias"):
                 nn.init.normal_(p, std=1e-6)
         nn.init.zeros_(model.head.weight)
+
+
+def _draw_lecun_normal(conv: nn.Conv2d) -> None:
+    """Draw as flax does: from a normal distribution cut at 2 deviations, with the variance 1 / fan-in; bias 0."""
+    deviation = conv.weight[0].numel() ** -0.5 / CUT_DEVIATION
+    nn.init.trunc_normal_(conv.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
 
 
 def _draw_linear_layers(model: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:

@@ -7,7 +7,8 @@
 x between pixels is bilinear, 0 outside; offsets are pairs (dy, dx) a tap, taps in rows, one set for each of the G
 deformable groups of channels. conv_offset starts at 0, so the layer starts as the plain convolution (with the mask
 at 2 sigmoid(0) = 1). Stands for a convolution, without its norm, and starts with its kernel W, as the authors keep
-pretrained ones: the network starts as the plain network. A kernel of another size (5x5 in EfficientNets) is drawn anew.
+pretrained ones: the network starts as the plain network. Convolutions of another size than 3x3 (5x5 in EfficientNets)
+stay as they are; with another `kernel` in place of a 3x3 one, W is drawn anew.
 Learns k^2 C_in C / g + 3 k^2 G (k^2 C_in + 1) numbers; v1 2 instead of 3. Cost: the convolution, conv_offset, and four
 scattered reads per sample.
 

@@ -61,6 +61,7 @@ class Attention(nn.Module):
             raise ValueError(f"{pooling=}, {fusion=}: att or avg; add, mul or both")
         if ratio <= 0 or min_hidden < 1:
             raise ValueError(f"{ratio=}, {min_hidden=}: ratio must be positive, min_hidden at least 1")
+        self.starts_as_identity = fusion == "add"  # a sigmoid starts at 1/2
         hidden = max(int(channels * ratio), min_hidden)
         self.mask = nn.Linear(channels, 1) if pooling == "att" else None
         if self.mask is not None:

@@ -79,6 +79,7 @@ class Attention(nn.Module):
             raise ValueError(f"transform={transform!r}: one of {', '.join(NUMBERS)}")
         self.transform, self.align_corners = transform, align_corners
         self.padding_mode, self.mode = padding_mode, mode
+        self.starts_as_identity = True  # but for rounding
         padded = min(size) < 18
         a, b = loc_channels
         self.localise = nn.Sequential(

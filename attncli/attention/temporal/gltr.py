@@ -8,7 +8,7 @@
     y = mean of v over t                                     (N, 4d)
     logits = W_c dropout(ReLU(BN(y))) + b_c                  (N, classes)
 
-Learns 41 d^2 + 18 d numbers between the first and the last layer. Cost a clip: 41 T d^2 + 4 T^2 d multiply-adds,
+Learns 41 d^2 + 26 d numbers between the first and the last layer. Cost a clip: 41 T d^2 + 4 T^2 d multiply-adds,
 nothing next to the frames' network. The norm after W starts at zero: v = u in a fresh module.
 
 Where the sources differ: the code has dilations 1, 2, 3 (powers of two are remembered of the paper); its temporal
