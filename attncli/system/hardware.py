@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from attncli.system.control_groups import read_cpu_limit
+
 MIB = 2**20
 
 
@@ -34,8 +36,13 @@ def read_cpuinfo_lines() -> list[str]:
 
 
 def count_usable_cpus() -> int | None:
-    """Return the number of logical processors that this process may use, or None if it is unknown."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """Return the number of logical processors that this process may use, or None if it is unknown.
+
+    Within a container they may be fewer than those that it sees.
+    """
+    visible = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    limit = read_cpu_limit()
+    return visible if visible is None or limit is None else min(visible, limit)
 
 
 def count_cores() -> int:

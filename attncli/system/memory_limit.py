@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 
 from attncli.errors import UserError
+from attncli.system.control_groups import CGROUPS, OWN_GROUPS, list_group_folders
 
 PROCESS_BYTES = 300_000_000  # of a process with torch loaded that it shares with no other
-CGROUPS = Path("/sys/fs/cgroup")
-OWN_GROUPS = Path("/proc/self/cgroup")
 UNIFIED_FILES = ("memory.max", "memory.current", "inactive_file")  # limit, use, and cached files in memory.stat
 FORMER_FILES = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")  # of version 1
 
@@ -36,20 +35,10 @@ def check_process_memory(option: str, processes: int) -> None:
 
 def list_group_rooms(groups: Path = CGROUPS, own_groups: Path = OWN_GROUPS) -> list[int]:
     """Return the bytes that each control group of this process with a limit leaves, of both versions of Linux."""
-    try:
-        lines = own_groups.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # another system
-        return []
     rooms: dict[Path, int] = {}
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        files, root = (FORMER_FILES, groups / "memory") if controllers else (UNIFIED_FILES, groups)
-        group = root / path.lstrip("/")
-        for folder in (group, *group.parents):
-            if folder.is_relative_to(root) and (room := _read_group_room(folder, *files)) is not None:
-                rooms[folder] = room
+    for folder, is_former in list_group_folders("memory", groups, own_groups):
+        if (room := _read_group_room(folder, *(FORMER_FILES if is_former else UNIFIED_FILES))) is not None:
+            rooms[folder] = room
     return list(rooms.values())
 
 

@@ -69,6 +69,7 @@ def log_network(net: Any, digest: str, *, example: Any, run_store: RunStore) -> 
 def delete_runs(digest: str, *, run_store: RunStore) -> int:
     """Delete the runs of a digest in MLflow, as MLflow deletes: they go to its bin. Return how many there were.
 
+    Of a store that folders may share only the run of this folder is deleted, if the folder says which that is.
     An experiment that has no run any more is deleted too.
 
     Raises UserError if the store does not answer. Without a store there is nothing to delete.
@@ -76,12 +77,16 @@ def delete_runs(digest: str, *, run_store: RunStore) -> int:
     if not run_store.has_store():
         return 0
     client = store.connect_store(run_store)
+    origin = read_provenance(run_store.runs / digest)
+    own_id = origin.run_id if origin and not run_store.is_beside_runs() else None
     deleted = 0
     with translated_store_errors(run_store.resolve_address()):
-        while (run := mlflow_run.find_run(client, digest)) is not None:
+        while (run := mlflow_run.find_run(client, digest, own_id)) is not None:
             client.delete_run(run.info.run_id)
             deleted += 1
             store.delete_empty_experiment(client, run.info.experiment_id)
+            if run.info.run_id == own_id:
+                break
     return deleted
 
 

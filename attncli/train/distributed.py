@@ -13,6 +13,7 @@ from attncli.errors import UserError
 from attncli.model.host_generators import seed_host_generators
 from attncli.quantities import format_quantity
 from attncli.system import gpu_support, hardware
+from attncli.system.control_groups import read_cpu_limit
 from attncli.system.launcher import read_process_rank
 from attncli.train import device as devices
 from attncli.train.exchange_errors import AllRanksError, explain_failed_connection, translated_exchange_errors
@@ -44,7 +45,16 @@ def init_accelerator() -> Accelerator:
     local_processes = process_rank.local_processes
     if local_processes > 1:  # a launcher has set OMP_NUM_THREADS to 1 for them; one process keeps torch's own choice
         torch.set_num_threads(threads_per_rank(local_processes))
+    elif not os.environ.get("OMP_NUM_THREADS"):
+        _keep_to_cpu_limit()
     return accelerator
+
+
+def _keep_to_cpu_limit() -> None:
+    """Let torch, which takes a thread for each core that it sees, have no more than a container has processors."""
+    limit = read_cpu_limit()
+    if limit is not None and limit < torch.get_num_threads():
+        torch.set_num_threads(limit)
 
 
 def _make_accelerator(processes: int, local_processes: int) -> Accelerator:

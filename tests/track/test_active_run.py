@@ -24,7 +24,7 @@ from attncli.track import (
     mlflow_run,
     provenance,
 )
-from attncli.track.artifacts import attach_to_run
+from attncli.track.artifacts import attach_to_run, delete_runs
 from attncli.track.provenance import read_provenance
 from attncli.track.run_names import RUN_NAME_TAG
 from tests.track.recorded_runs import FACTS, WHOLE, doubled, epoch, evaluation, folder, recipe, run
@@ -183,6 +183,8 @@ def test_a_run_of_another_folder_stays_as_it_is(tmp_path):
     (tmp_path / "a.png").write_bytes(b"a")
     assert attach_to_run([tmp_path / "a.png"], of.compute_digest(), "look", run_store=ours) == anew.run_id
     assert {row["run_id"]: row["test_top1"] for row in list_run_rows(ours)} == {their_id: 0.75, anew.run_id: 0.6}
+    assert delete_runs(of.compute_digest(), run_store=ours) == 1
+    assert [row["run_id"] for row in list_run_rows(ours)] == [their_id]
 
 
 def test_keys_that_are_no_identity_may_change(tracker, client, runs):

@@ -233,6 +233,18 @@ def test_one_process_is_the_plain_case():
     assert distributed.combine_flags(accelerator, True, False) == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("limit", "omp_threads", "threads"), [(2, "", 2), (9, "", 3), (None, "", 3), (2, "3", 3)], ids=str
+)
+def test_one_process_has_no_more_threads_than_its_container_has_processors(limit, omp_threads, threads, monkeypatch):
+    """torch takes a thread for each core that it sees; what the user asks for stays."""
+    monkeypatch.setenv("OMP_NUM_THREADS", omp_threads)
+    monkeypatch.setattr(distributed, "read_cpu_limit", lambda: limit)
+    torch.set_num_threads(3)
+    init_accelerator()
+    assert torch.get_num_threads() == threads
+
+
 @pytest.fixture
 def switches(monkeypatch):
     """What the switches of CUDA's kernels are; they are put back after the test."""
