@@ -152,6 +152,8 @@ def read_source(data: Data, paths: DataPaths) -> "DatasetSource":
     for key, names in KEYS_OF_DATASETS.items():
         if getattr(data, key) is not None and not {data.name, data.of} & set(names):
             raise UserError(f"data.{key}: '{data.name}' has no use for it", f"only {', '.join(names)} have")
+    if (missing := find_missing_root(data)) is not None:
+        raise missing
     module = importlib.import_module(f"attncli.data.datasets.{data.name.replace('-', '_')}")
     source: DatasetSource = module.read(data, paths)
     return source
