@@ -22,8 +22,15 @@ def load(root: Path, **keys: object) -> Dataset:
 
 def test_an_intact_folder_has_no_warning(tmp_path: Path) -> None:
     """Every picture once: nothing to say."""
-    dataset = load(folder(tmp_path / "x"))
+    dataset = load(folder(tmp_path / "x"), val_fraction=0.0)
     assert dataset.warnings == dataset.notes == ()
+
+
+def test_classes_that_no_image_validates_are_noted(tmp_path: Path) -> None:
+    """A tenth of twelve images is one image, of one of three classes; a quarter has all of them."""
+    root = folder(tmp_path / "x")
+    assert load(root).notes == ("classes without validation images: 2 of 3, such as 'dog'",)
+    assert load(root, val_fraction=0.25).notes == ()
 
 
 @pytest.mark.parametrize("keys", [{}, {"crop": "resized", "image_size": 8}])
@@ -121,8 +128,10 @@ def test_different_pictures_do_not_look_alike() -> None:
 def test_classes_by_number_are_named(tmp_path: Path) -> None:
     """The first two of three classes, by name; all of them need no word."""
     root = folder(tmp_path / "x")
-    assert load(root, classes=2).notes == ("the first 2 of 3 classes, in the dataset's order: 'cat', 'dog'",)
-    assert load(root, classes=3).notes == load(root, classes=["cat", "dog"]).notes == ()
+    first = load(root, classes=2, val_fraction=0.0)
+    assert first.notes == ("the first 2 of 3 classes, in the dataset's order: 'cat', 'dog'",)
+    assert load(root, classes=3, val_fraction=0.0).notes == ()
+    assert load(root, classes=["cat", "dog"], val_fraction=0.0).notes == ()
 
 
 def test_images_that_fill_no_batch(tmp_path: Path) -> None:
