@@ -1,5 +1,6 @@
 """Recipes, sweeps and results by name: recipes of the current folder's `recipes/` first, then what attncli brings."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -28,16 +29,16 @@ def list_recipe_files(kind: RecipeKind) -> dict[str, Path]:
 
 
 def find_recipe_file(word: Path, kind: RecipeKind = "recipe") -> Path:
-    """Return the file that a word names: a path as it is, a bare name from `list_recipe_files`.
+    """Return the file that a word names: a file as it is, a name from `list_recipe_files`, else the path.
 
     Raises:
         UserError: no recipe or sweep has this bare name.
     """
+    name, files = str(word), list_recipe_files(kind)
+    if name in files and not os.path.isfile(word):  # a folder of images may have the name of a recipe
+        return files[name]
     if path_exists(word) or word.suffix or word.parent != Path():
         return word
-    name, files = str(word), list_recipe_files(kind)
-    if name in files:
-        return files[name]
     other: RecipeKind = "sweep" if kind == "recipe" else "recipe"
     if name in list_recipe_files(other):
         command = "sweep" if other == "sweep" else "run"

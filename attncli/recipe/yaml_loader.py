@@ -115,7 +115,7 @@ def suggest_yaml_fix(error: Exception) -> str:
 
 
 class _Yaml12Loader(_SafeLoader):
-    """Read 1e-3 as a number, as YAML 1.2 does, and refuse a mapping with a key that stands twice."""
+    """Read 1e-3 as a number and a date as text, as YAML 1.2 does; refuse a mapping with a key that stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return the mapping of a node. Raises ConstructorError if a key stands twice."""
@@ -133,6 +133,11 @@ class _Yaml12Loader(_SafeLoader):
 class _Yaml12Dumper(_SafeDumper):
     """Put a text such as 1e3 in quotes, as `_Yaml12Loader` would read it as a number."""
 
+
+_Yaml12Loader.yaml_implicit_resolvers = {
+    first_letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first_letter, resolvers in _SafeLoader.yaml_implicit_resolvers.items()
+}
 
 for _yaml_class in (_Yaml12Loader, _Yaml12Dumper):
     _yaml_class.add_implicit_resolver(

@@ -71,7 +71,8 @@ class SweepFileParser:
             return own_values
         try:
             base_name = Path(str(base_path))
-            is_bare = not base_name.suffix and base_name.parent == Path()
+            is_known = str(base_path) in recipes.list_recipe_files("recipe")
+            is_bare = base_name.parent == Path() and (is_known or not base_name.suffix)
             base_file = recipes.find_recipe_file(base_name) if is_bare else self._path.parent / base_name
             base_tree = recipes.load_yaml(base_file)
             if not base_tree:

@@ -57,6 +57,27 @@ def test_a_file_of_the_current_folder_is_offered() -> None:
     assert error.value.hint.startswith("did you mean the file mine.yaml?")
 
 
+def test_a_folder_does_not_hide_the_recipe_of_its_name() -> None:
+    """The images of a dataset are often in such a folder; a file of this name is taken, as a path."""
+    shipped = ROOT / "recipes"
+    for name in ("imagenet", "quickstart", "survey"):
+        Path(name).mkdir()
+    assert library.find_recipe_file(Path("quickstart")) == shipped / "quickstart.yaml"
+    assert library.find_recipe_file(Path("survey"), "sweep") == shipped / "sweeps" / "survey.yaml"
+    Path("quickstart").rmdir()
+    Path("quickstart").write_text(OWN)
+    assert library.find_recipe_file(Path("quickstart")) == Path("quickstart")
+
+
+def test_a_name_may_have_a_dot() -> None:
+    """A recipe named by its learning rate; its last part was taken for the suffix of a path."""
+    own = write_own("lr0.1.yaml")
+    assert library.find_recipe_file(Path("lr0.1")) == own
+    parser = SweepFileParser(write_own("sweeps/mine.yaml", ""), {})
+    assert parser.read_base({"base": "lr0.1"}) == {"train": {"epochs": 3}}
+    assert not parser.errors
+
+
 def test_unknown_names_are_refused() -> None:
     """The nearest name is offered; a sweep is no recipe, and the command that takes it is named."""
     with pytest.raises(UserError, match="unknown recipe: 'quickstar'") as error:

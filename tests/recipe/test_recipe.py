@@ -134,6 +134,16 @@ def test_yaml_keeps_letters_of_every_language() -> None:
     assert recipe.parse_yaml(text) == {"root": "Bilder/Vögel 鳥"}
 
 
+def test_a_date_is_a_text(tmp_path: Path) -> None:
+    """As in YAML 1.2: an experiment may be named by its day. It is written in quotes, as earlier versions need."""
+    path = tmp_path / "r.yaml"
+    path.write_text("experiment: 2026-11-30\n")
+    assert recipe.read(path).experiment == "2026-11-30"
+    assert recipe.read(None, ["experiment=2026-11-30"]).experiment == "2026-11-30"
+    assert recipe.parse_override("experiment=2026-11-30 10:00:00")[1] == "2026-11-30 10:00:00"
+    assert "experiment: '2026-11-30'" in recipe.read(path).to_yaml()
+
+
 def test_digest_is_the_identity() -> None:
     """Keys that decide the run change the digest; paths of files, timing and experiment do not."""
     base = recipe.read()
