@@ -12,7 +12,6 @@ from attncli.attention.card import SITES
 from attncli.backbones.user_network_file import find_class_count
 from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases
 from attncli.errors import CollectedError, UserError, join_hints, suggest_name, unknown_name_error
-from attncli.sweep.parser import PLACEMENT_KEYS
 from attncli.system.code_reference import is_code_reference
 from attncli.system.files import expand_user_path
 from attncli.system.source_inspection import ConstructorParameter
@@ -21,7 +20,7 @@ from attncli.system.source_inspection import ConstructorParameter
 def read(
     path: Path | None = None, overrides: Iterable[str] = (), values: Mapping[str, Any] | None = None
 ) -> recipe.Recipe:
-    """Return the recipe of a YAML file, `values` by dotted key and `key=value` overrides, merged by `merge_values`.
+    """Return the recipe of a YAML file, `values` by dotted key and `key=value` overrides; see `recipe.merge_values`.
 
     Raises UserError for a file without a key, which is a mistake more often than a wish for the defaults, and else
     CollectedError that lists every error of form and of names.
@@ -30,29 +29,10 @@ def read(
         raise UserError(
             f"{path}: no key in it", "without a recipe `attncli run` trains the defaults; write what differs"
         )
-    tree = merge_values(path, overrides, values)
+    tree = recipe.merge_values(path, overrides, values)
     if errors := find_recipe_errors(tree, str(path) if path else ""):
         raise CollectedError(errors)
     return recipe.Recipe.model_validate(tree)
-
-
-def merge_values(
-    path: Path | None, overrides: Iterable[str], values: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return the keys of a YAML file, if any, updated by `values` (dotted keys), then by `key=value` overrides.
-
-    A mechanism that replaces the file's does not inherit its options, as in a sweep; no mechanism has no place either.
-    """
-    tree = recipe.load_yaml(path) if path else {}
-    settings = [*(values or {}).items(), *map(recipe.parse_override, overrides)]
-    model, attn = tree.get("model"), dict(settings).get("model.attn")
-    if attn is not None and isinstance(model, dict):
-        is_other = model.get("attn", attn) != attn
-        for key in PLACEMENT_KEYS if attn == attention.NONE else ("options",) if is_other else ():
-            model.pop(key, None)
-    for key, value in settings:
-        recipe.set_dotted_key(tree, key, value)
-    return tree
 
 
 def find_recipe_errors(tree: Mapping[str, Any], file_name: str = "") -> list[UserError]:

@@ -35,14 +35,16 @@ def find_recipe_file(word: Path, kind: RecipeKind = "recipe") -> Path:
         UserError: no recipe or sweep has this bare name.
     """
     name, files = str(word), list_recipe_files(kind)
-    if name in files and not os.path.isfile(word):  # a folder of images may have the name of a recipe
-        return files[name]
-    if path_exists(word) or word.suffix or word.parent != Path():
+    if os.path.isfile(word):
         return word
+    if name in files:  # before a folder, as one of images may have the name of a recipe
+        return files[name]
     other: RecipeKind = "sweep" if kind == "recipe" else "recipe"
     if name in list_recipe_files(other):
         command = "sweep" if other == "sweep" else "run"
         raise UserError(f"'{name}' is a {other}, not a {kind}", f"attncli {command} {name}")
+    if path_exists(word) or word.suffix or word.parent != Path():
+        return word
     error = unknown_name_error(kind, name, files)
     raise UserError(error.problem, join_hints(_suggest_file(name), error.hint, "`attncli recipe ls` lists them"))
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from attncli.attention import NONE
 from attncli.errors import CollectedError, UserError, suggest_name
 from attncli.recipe.key_names import LEAST_SIMILARITY, SECTIONS, find_recipe_key
 from attncli.recipe.recipe import Recipe
@@ -17,18 +18,25 @@ from attncli.recipe.sections import Data, Measure, Model, RecipeSection, Train
 from attncli.recipe.yaml_loader import load_yaml, parse_override
 
 MOST_LETTERS = 200  # of a value in an error
+PLACEMENT_KEYS = ("options", "site", "stages", "blocks")  # of a mechanism
 KEYS_OF_SWEEPS = ("recipe", "axes", "include", "exclude")  # no recipe has them
 
 
 def merge_values(
     path: Path | None, overrides: Iterable[str], values: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the keys of a YAML file, if any, updated by `values` (dotted keys), then by `key=value` overrides."""
+    """Return the keys of a YAML file, if any, updated by `values` (dotted keys), then by `key=value` overrides.
+
+    A mechanism that replaces the file's does not inherit its options, as in a sweep; no mechanism has no place either.
+    """
     tree = load_yaml(path) if path else {}
-    for key, value in (values or {}).items():
-        set_dotted_key(tree, key, value)
-    for item in overrides:
-        key, value = parse_override(item)
+    settings = [*(values or {}).items(), *map(parse_override, overrides)]
+    model, attn = tree.get("model"), dict(settings).get("model.attn")
+    if attn is not None and isinstance(model, dict):
+        is_other = model.get("attn", attn) != attn
+        for key in PLACEMENT_KEYS if attn == NONE else ("options",) if is_other else ():
+            model.pop(key, None)
+    for key, value in settings:
         set_dotted_key(tree, key, value)
     return tree
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from attncli import recipe as recipes
 from attncli.errors import CollectedError, UserError
-from attncli.recipe import Recipe
+from attncli.recipe import PLACEMENT_KEYS, Recipe
 from attncli.sweep.ordering import order_recipes
-from attncli.sweep.parser import PLACEMENT_KEYS, SHORT_KEYS, KeyValues, SweepFileParser, drop_options
+from attncli.sweep.parser import SHORT_KEYS, KeyValues, SweepFileParser, drop_options
 from attncli.system.code_reference import label_mechanism_name
 
 RecipeCheck = Callable[[Mapping[str, Any], str], list[UserError]]

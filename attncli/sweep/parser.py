@@ -17,13 +17,12 @@ from attncli.errors import UserError, suggest_name
 KeyValues = dict[str, Any]  # values by dotted key
 
 SECTIONS = ("recipe", "axes", "include", "exclude")
-PLACEMENT_KEYS = ("options", "site", "stages", "blocks")  # of a mechanism
 SHORT_KEYS = {
     "attn": "model.attn",
     "backbone": "model.backbone",
     "dataset": "data.name",
     "seed": "seed",
-    **{key: f"model.{key}" for key in PLACEMENT_KEYS},
+    **{key: f"model.{key}" for key in recipes.PLACEMENT_KEYS},
 }
 AXIS_NAMES = ("attn", "backbone", "dataset", "seeds")
 KEYS_OF_SECTIONS = {  # what to suggest for a key at the top of a file that belongs in a section
