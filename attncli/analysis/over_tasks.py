@@ -10,16 +10,13 @@ gives a standard error only, for an interval of Student's t, and the improvement
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from attncli.analysis import stats
-from attncli.analysis.failures import FailuresByRecipe, group_failures, select_failures
-from attncli.analysis.folds import read_fold_design
-from attncli.analysis.paired_variants import count_lacking_seeds
-from attncli.analysis.run_keys import BaselineKey, number_pair
-from attncli.analysis.variants import VariantRuns, group_runs, name_variants
+from attncli.analysis.task_differences import TASK_KEYS, Differences, collect_tasks
+from attncli.analysis.variants import group_runs, name_variants
 from attncli.attention import NONE
 from attncli.errors import UserError, unknown_name_error
 from attncli.quantities import format_quantity
@@ -29,10 +26,8 @@ from attncli.runs import FailedRun, FinishedRun
 if TYPE_CHECKING:
     import numpy as np
 
-KEYS = ("dataset", "backbone")
 RESAMPLES = 2000
 FEWEST_TASKS = 2
-Differences = Mapping[str, Sequence[float]]  # of one task: by variant, one value per seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,16 +84,19 @@ def compare_over_tasks(
         UserError: An unknown key, fewer than two tasks, or no finished variant that all tasks have.
     """
     for key in over:
-        if key not in KEYS:
-            raise unknown_name_error("key of --over", key, KEYS)
+        if key not in TASK_KEYS:
+            raise unknown_name_error("key of --over", key, TASK_KEYS)
     variants = group_runs(runs)
-    tasks, failed_names, unfinished_names, recipe_choices = _collect_tasks(variants, over, group_failures(failures))
+    collected = collect_tasks(variants, over, failures)
+    tasks, unfinished_names = collected.differences, collected.unfinished
     if len(tasks) < FEWEST_TASKS:
         raise UserError(
             f"--over {','.join(over)}: finished runs have {format_quantity(len(tasks), 'task')}",
             "two are needed: train the same mechanisms on another dataset or backbone",
         )
-    names = set.intersection(*(set(differences) for differences in tasks.values())) - failed_names - {*unfinished_names}
+    names = (
+        set.intersection(*(set(differences) for differences in tasks.values())) - collected.failed - {*unfinished_names}
+    )
     if names <= {NONE}:
         _refuse_empty_comparison(over, unfinished_names)
     ranks = _rank_variants([{name: task[name] for name in names} for task in tasks.values()])
@@ -115,7 +113,7 @@ def compare_over_tasks(
         critical_difference=compute_critical_difference(len(names), len(tasks)),
         ranked=len(names),
         unfinished=tuple(unfinished_names),
-        recipe_choices=recipe_choices,
+        recipe_choices=collected.recipe_choices,
     )
 
 
@@ -132,78 +130,6 @@ def choose_mechanisms(comparison: TaskComparison, mechanisms: Sequence[str]) -> 
     """Return the comparison with the variants of these mechanisms and the plain network; ranks stay those of all."""
     shown = tuple(variant for variant in comparison.variants if variant.attn in (*mechanisms, NONE))
     return replace(comparison, variants=shown)
-
-
-def _has_failed(variant: VariantRuns, failures: FailuresByRecipe) -> bool:
-    """Return whether a seed of a mechanism failed and was not finished later; a plain network's seeds do not count."""
-    if variant.is_plain:
-        return False
-    failed_runs = select_failures(failures, variant.runs_by_seed.values(), dict(variant.base))
-    return any(number_pair(run.recipe) not in variant.runs_by_seed for run in failed_runs)
-
-
-def _collect_tasks(
-    variants: Sequence[VariantRuns], over: Sequence[str], failures: FailuresByRecipe
-) -> tuple[dict[str, Differences], set[str], list[str], tuple[str, ...]]:
-    """Return the differences to the plain network by task and variant, variants not to judge, and recipes chosen.
-
-    Not to be judged are the variants of which a seed failed in some task, and the ones that lack a planned seed.
-
-    The plain network's own differences are 0. Runs of other recipes or conditions than those chosen do not count.
-    """
-    names = name_variants(variants)
-    baselines = {variant.base: variant for variant in variants if variant.is_plain}
-    tables: dict[str, dict[BaselineKey, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(dict))
-    for variant, name in zip(variants, names, strict=True):
-        baseline = baselines.get(variant.base)
-        differences = _list_differences(variant, baseline) if baseline is not None else []
-        if differences:
-            tables[_name_task(variant, over)][variant.base][name] = differences
-    chosen = {task: _choose_recipe(by_recipe) for task, by_recipe in sorted(tables.items())}
-    choices = [_word_choice(task, chosen[task], list(tables[task])) for task in chosen if len(tables[task]) > 1]
-    ranked = [
-        (variant, name)
-        for variant, name in zip(variants, names, strict=True)
-        if chosen.get(_name_task(variant, over)) == variant.base
-    ]
-    failed_names = {name for variant, name in ranked if _has_failed(variant, failures)}
-    unfinished_names = {
-        name
-        for variant, name in ranked
-        if not variant.is_plain and count_lacking_seeds(variant, baselines[variant.base])
-    } - failed_names
-    tasks: dict[str, Differences] = {task: tables[task][base] for task, base in chosen.items()}
-    return tasks, failed_names, sorted(unfinished_names), tuple(choices)
-
-
-def _choose_recipe(by_recipe: Mapping[BaselineKey, Differences]) -> BaselineKey:
-    """Return the recipe of a task that counts, whatever its runs say: most variants, then most pairs, most epochs."""
-
-    def rank(base: BaselineKey) -> tuple[int, int, int, BaselineKey]:
-        differences = by_recipe[base].values()
-        return len(differences), sum(map(len, differences)), int(dict(base)["train.epochs"]), base
-
-    return max(by_recipe, key=rank)
-
-
-def _word_choice(task: str, chosen: BaselineKey, bases: Sequence[BaselineKey]) -> str:
-    """Return which recipe of a task counts, by the keys in which its recipes differ."""
-    own, values = dict(chosen), [dict(base) for base in bases]
-    keys = sorted({key for flat in values for key in flat})
-    differing = [key for key in keys if len({flat.get(key) for flat in values}) > 1]
-    text = " ".join(f"{key}={own.get(key, 'default')}" for key in differing)
-    return f"{task}: of {len(bases)} recipes {text} counts (--recipe chooses)"
-
-
-def _list_differences(variant: VariantRuns, baseline: VariantRuns) -> list[float]:
-    """Return the differences of a variant by seed; over folds their mean, as folds are no runs of other seeds."""
-    differences, folds = variant.subtract_baseline(baseline), read_fold_design(variant.any_run.recipe)
-    return list((differences if folds is None else folds.average_by_seed(differences)).values())
-
-
-def _name_task(variant: VariantRuns, over: Sequence[str]) -> str:
-    values = {"dataset": variant.images, "backbone": variant.any_run.recipe.model.backbone_label}
-    return ", ".join(values[key] for key in KEYS if key in over)
 
 
 def _rank_variants(tasks: Sequence[Differences]) -> dict[str, list[float]]:

@@ -170,9 +170,8 @@ def configure_mlflow() -> None:
     for name in ("alembic", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if os.environ["MLFLOW_LOGGING_LEVEL"] == SETTINGS["MLFLOW_LOGGING_LEVEL"]:
-        logging.getLogger("mlflow.store.db.utils").setLevel(
-            logging.CRITICAL
-        )  # it prints the traceback of what it raises
+        # it prints the traceback of what it raises
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def _probe_server(uri: str) -> None:
