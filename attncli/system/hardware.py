@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,12 +20,41 @@ MIB = 2**20
 
 @cache
 def read_processor_name() -> str:
-    """Return the processor's name if the system has it, else its architecture."""
-    lines = read_cpuinfo_lines()
-    if not lines:
+    """Return the processor's name if the system has it, else its architecture.
+
+    A name that many processors share, such as `AMD EPYC` in a virtual machine or `aarch64`, is followed by the numbers
+    that tell them apart: `AMD EPYC (family 25, model 17)`.
+    """
+    if sys.platform == "darwin":
+        return _read_apple_processor_name() or platform.machine()
+    first = _read_first_processor()
+    if not first:
         return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    name = first.get("model name", platform.machine())
+    if re.search(r"\d[\dA-Z]\d", name.partition(" @ ")[0]):  # a number such as 7B12 or 8480; @ starts the clock
+        return name
+    columns = {"cpu family": "family", "model": "model", "CPU implementer": "implementer", "CPU part": "part"}
+    numbers = [f"{word} {first[column]}" for column, word in columns.items() if column in first]
+    return f"{name} ({', '.join(numbers)})" if numbers else name
+
+
+def _read_first_processor() -> dict[str, str]:
+    """Return what /proc/cpuinfo says about the first processor, by the words of that file."""
+    facts: dict[str, str] = {}
+    for line in read_cpuinfo_lines():
+        column, _, value = line.partition(":")
+        facts.setdefault(column.strip(), value.strip())
+    facts.pop("", None)
+    return facts
+
+
+def _read_apple_processor_name() -> str:
+    """Return the name of a Mac's processor, such as `Apple M3 Pro`; empty if the system does not say it."""
+    try:
+        query = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def read_cpuinfo_lines() -> list[str]:
