@@ -38,6 +38,13 @@ def read_processor_name() -> str:
     return f"{name} ({', '.join(numbers)})" if numbers else name
 
 
+@cache
+def is_amd_processor() -> bool:
+    """Return whether the processor is one of AMD's, as far as the system tells."""
+    vendor = _read_first_processor().get("vendor_id", platform.processor())
+    return "AuthenticAMD" in vendor
+
+
 def _read_first_processor() -> dict[str, str]:
     """Return what /proc/cpuinfo says about the first processor, by the words of that file."""
     facts: dict[str, str] = {}

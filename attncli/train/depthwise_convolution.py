@@ -37,6 +37,7 @@ AVX512_BF16 = GradientRule("always", 16)
 GRADIENT_RULES: dict[CpuKernels, GradientRule] = {
     "avx2 fp32": AVX2_FP32,
     "avx512 fp32": AVX512_FP32,
+    "amd avx512 fp32": AVX512_FP32,
     "avx512 bf16": AVX512_BF16,
     "amx bf16": AVX512_BF16,
 }

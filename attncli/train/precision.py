@@ -13,7 +13,7 @@ from attncli.system import hardware
 from attncli.train.device import is_torch_from
 from attncli.train.emulation import EmulatedConvolutions
 
-CpuKernels = Literal["avx2 fp32", "avx512 fp32", "avx512 bf16", "amx bf16"]
+CpuKernels = Literal["avx2 fp32", "avx512 fp32", "amd avx512 fp32", "avx512 bf16", "amx bf16"]
 
 MPS_BF16_NORM = (2, 12)  # the first release whose batch norm takes bf16 on Apple GPUs (pytorch 178775)
 _BF16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}  # x86 and ARM names
@@ -67,8 +67,10 @@ def has_amx_bf16() -> bool:
 def choose_cpu_kernels(precision: str) -> CpuKernels | None:
     """Return which of torch's kernels this CPU computes `fp32` or `bf16` with, None for another format or emulation."""
     has_avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
+    if precision == "fp32" and not has_avx512:
+        return "avx2 fp32"
     if precision == "fp32":
-        return "avx512 fp32" if has_avx512 else "avx2 fp32"
+        return "amd avx512 fp32" if hardware.is_amd_processor() else "avx512 fp32"
     if precision == "bf16" and has_avx512 and has_native_bf16(torch.device("cpu")):
         return "amx bf16" if has_amx_bf16() else "avx512 bf16"
     return None

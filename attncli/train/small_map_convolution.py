@@ -24,11 +24,13 @@ from attncli.train.precision import CpuKernels
 ProductRule = tuple[tuple[int, int], ...]
 AVX2_FP32: ProductRule = ((256 * 512, 49), (0, 4))
 AVX512_FP32: ProductRule = ((256 * 256, 16), (128 * 256, 4), (64 * 64, 1))
-AVX512_BF16: ProductRule = ((256 * 512, 4), (64 * 128, 1))
+AMD_AVX512_FP32: ProductRule = ((512 * 512, 4), (64 * 64, 1))  # of a Zen 4, whose matrix products are slower
+AVX512_BF16: ProductRule = ((256 * 256, 4), (64 * 128, 1))
 AMX_BF16: ProductRule = ((256 * 512, 25), (128 * 256, 16), (64 * 128, 4), (64 * 64, 1))
 PRODUCT_RULES: dict[CpuKernels, ProductRule] = {
     "avx2 fp32": AVX2_FP32,
     "avx512 fp32": AVX512_FP32,
+    "amd avx512 fp32": AMD_AVX512_FP32,
     "avx512 bf16": AVX512_BF16,
     "amx bf16": AMX_BF16,
 }

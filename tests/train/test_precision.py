@@ -28,6 +28,31 @@ def test_auto_on_a_cpu(monkeypatch, features, used, expected):
     assert resolve_precision("auto", CPU) == expected
 
 
+@pytest.mark.parametrize(
+    ("precision_name", "capability", "vendor", "features", "expected"),
+    [
+        ("fp32", "AVX2", "AuthenticAMD", {"avx2"}, "avx2 fp32"),
+        ("fp32", "AVX512", "GenuineIntel", {"avx512_f"}, "avx512 fp32"),
+        ("fp32", "AVX512", "AuthenticAMD", {"avx512_f"}, "amd avx512 fp32"),
+        ("bf16", "AVX512", "AuthenticAMD", {"avx512_bf16"}, "avx512 bf16"),
+        ("bf16", "AVX512", "GenuineIntel", {"avx512_bf16", "amx_bf16"}, "amx bf16"),
+        ("bf16", "AVX2", "AuthenticAMD", {"avx2"}, None),
+    ],
+)
+def test_kernels_of_a_cpu(monkeypatch, precision_name, capability, vendor, features, expected):
+    """Convolutions of small maps follow the rule that was measured on such a processor."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(precision, "_read_cpu_features", lambda: features)
+    monkeypatch.setattr(precision, "_onednn_takes_bf16", lambda: True)
+    monkeypatch.setattr(precision.sys, "platform", "linux")
+    monkeypatch.setattr(precision.hardware, "read_cpuinfo_lines", lambda: [f"vendor_id\t: {vendor}"])
+    precision.hardware.is_amd_processor.cache_clear()
+    try:
+        assert precision.choose_cpu_kernels(precision_name) == expected
+    finally:
+        precision.hardware.is_amd_processor.cache_clear()
+
+
 def test_auto_on_cuda_asks_for_hardware(monkeypatch):
     """On CUDA emulated bf16 does not count."""
     asked = []
