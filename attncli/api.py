@@ -59,10 +59,10 @@ def build(
     from attncli import model, validation
     from attncli.runs import locate_pretrained_run
 
-    keys = _convert_paths(model_keys)
+    keys = _convert_values(model_keys)
     if isinstance(keys.get("pretrained"), str):
         keys["pretrained"] = locate_pretrained_run(Path(runs), keys["pretrained"])
-    network = _convert_paths({"model.backbone": backbone, "model.attn": attn, "seed": seed})
+    network = _convert_values({"model.backbone": backbone, "model.attn": attn, "seed": seed})
     size = _read_image_size(image_size)
     class_count = (1000 if max(size) >= LARGE_SIDE else 10) if classes is None else _check_count("classes", classes)
     _refuse_options_as_keys(network["model.attn"], keys)
@@ -94,9 +94,17 @@ def _check_count(name: str, value: Any) -> int:
     return value
 
 
-def _convert_paths(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values with paths as text, as recipes hold them."""
-    return {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in values.items()}
+def _convert_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as recipes hold them: paths as text, tuples as lists, also within lists and mappings."""
+    return {key: _convert_value(value) for key, value in values.items()}
+
+
+def _convert_value(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list | tuple):
+        return [_convert_value(item) for item in value]
+    return _convert_values(value) if isinstance(value, Mapping) else value
 
 
 def load(run: str | Path, *, runs: str | Path = RUNS) -> "TrainedNetwork":
@@ -219,9 +227,9 @@ def read_recipe(
 
     Args:
         name: A name of `attncli recipe ls`, the path of a YAML file, or None for the defaults.
-        overrides: Settings such as "train.lr=0.05", or {"train.lr": 0.05}. Later ones win, texts win over mappings, and
-            both win over shortcuts.
-        runs: The folder in which a run is looked up that `pretrained` names.
+        overrides: Settings such as "train.lr=0.05", {"train.lr": 0.05} or {"train": {"lr": 0.05}}, which leaves the
+            other keys of the section as they are. Later ones win, texts win over mappings, and both win over shortcuts.
+        runs: The folder in which a run is looked up that `pretrained` or model.pretrained names.
         shortcuts: attn, backbone, dataset, data_root, image_size, epochs, seed, pretrained.
 
     Raises:
@@ -229,8 +237,8 @@ def read_recipe(
         TypeError: An unknown shortcut.
     """
     from attncli import validation
-    from attncli.recipe import find_recipe_file, find_recipe_key
-    from attncli.runs import locate_pretrained_run
+    from attncli.recipe import find_recipe_file, find_recipe_key, split_section
+    from attncli.runs import locate_pretrained_run, resolve_pretrained_runs
     from attncli.shortcuts import SHORTCUT_KEYS
 
     for word in sorted(shortcuts.keys() - SHORTCUT_KEYS.keys()):
@@ -239,9 +247,11 @@ def read_recipe(
         raise TypeError(f"recipe() has no keyword '{word}'; {hint}")
     values = {SHORTCUT_KEYS[key]: value for key, value in shortcuts.items()}
     for changes in overrides:
-        values |= changes if isinstance(changes, Mapping) else {}
-    values = _convert_paths(values)
+        for key, value in changes.items() if isinstance(changes, Mapping) else ():
+            values |= split_section(key, value)
+    values = _convert_values(values)
     if isinstance(values.get("model.pretrained"), str):
         values["model.pretrained"] = locate_pretrained_run(Path(runs), values["model.pretrained"])
     file = None if name is None else find_recipe_file(Path(name))
-    return validation.read(file, [item for item in overrides if not isinstance(item, Mapping)], values)
+    texts = resolve_pretrained_runs([item for item in overrides if not isinstance(item, Mapping)], Path(runs))
+    return validation.read(file, texts, values)

@@ -19,6 +19,7 @@ from attncli.runs.mlflow_rows import list_unreadable_rows
 from attncli.runs.unreadable import explain_unreadable_runs
 from attncli.system import gpu_support
 from attncli.track import RunStore
+from attncli.track.store_errors import redact_address
 
 LEAST_FREE_BYTES = 1 << 30  # bytes; a run with checkpoints takes a few hundred megabytes
 PACKAGES = ("torch", "torchvision", "accelerate", "mlflow", "click")
@@ -191,6 +192,6 @@ def _check_store(run_store: RunStore) -> Finding:
 
 
 def _describe_address(run_store: RunStore) -> str:
-    """Return the address of the store, and that an environment variable named it, if one did."""
+    """Return the address of the store without a password, and that an environment variable named it, if one did."""
     is_from_environment = run_store.tracking_uri is None and os.environ.get("MLFLOW_TRACKING_URI")
-    return run_store.resolve_address() + (" from MLFLOW_TRACKING_URI" if is_from_environment else "")
+    return redact_address(run_store.resolve_address()) + (" from MLFLOW_TRACKING_URI" if is_from_environment else "")

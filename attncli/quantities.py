@@ -1,5 +1,6 @@
-"""Numbers with their nouns, for people."""
+"""Numbers for people: with their nouns, and changes in percent."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
@@ -33,6 +34,15 @@ def format_first(texts: Collection[str], most: int, separator: str = ", ") -> st
     others = len(texts) - most
     join = separator if separator.strip() != "," else " "
     return f"{shown}{join}and {others:,} more" if others > 0 else shown
+
+
+def format_change(percent: float) -> str:
+    """Return a change in percent with its sign, and as many digits as are needed to see it: "0", "+0.010", "+300.4"."""
+    if percent == 0:
+        return "0"
+    if abs(percent) < 0.001:
+        return f"{percent:+.{-math.floor(math.log10(abs(percent)))}f}"
+    return f"{percent:+.1f}" if abs(percent) >= 1 else f"{percent:+.2f}" if abs(percent) >= 0.1 else f"{percent:+.3f}"
 
 
 def _make_plural(noun: str) -> str:

@@ -126,3 +126,30 @@ def test_a_name_of_several_runs_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("attncli.trained.load_trained_network", lambda folder: folder)
     with pytest.warns(UserWarning, match="2 runs have the name"):
         assert attncli.load("none-resnet18-s0", runs=tmp_path / "runs") in folders
+
+
+def test_tuples_and_paths_are_taken_in_lists_and_mappings_too() -> None:
+    """A recipe has lists and texts; what Python has in their place means the same."""
+    recipe = attncli.recipe("quickstart", {"data": {"root": Path("mini"), "classes": ("1", "2")}}, image_size=(16, 24))
+    assert (recipe.data.root, recipe.data.classes, recipe.data.image_size) == ("mini", ["1", "2"], [16, 24])
+    networks = [attncli.build("resnet20", "se", image_size=32, stages=stages) for stages in ([2, 3], (2, 3))]
+    assert len({len(net.state_dict()) for net in networks}) == 1
+
+
+def test_a_section_changes_the_keys_that_it_has() -> None:
+    """The others are the recipe's; a later text, mapping or shortcut of the same key wins as by its dotted name."""
+    cifar = attncli.recipe("cifar")
+    recipe = attncli.recipe("cifar", {"train": {"epochs": 5, "lr": 0.3}}, "train.lr=0.2", epochs=7)
+    assert recipe.train == cifar.train.model_copy(update={"epochs": 5, "lr": 0.2})
+
+
+def test_a_text_of_a_recipe_names_a_run(tmp_path: Path) -> None:
+    """As `attncli run --set` takes it, and as the shortcut does."""
+    folder = tmp_path / "runs" / run(tmp_path / "runs", attn="eca", seed=0, top1=0.9).compute_digest()
+    with pytest.raises(UserError, match="unknown run"):
+        attncli.recipe("quickstart", "model.pretrained=eca-resnet20-s1", runs=tmp_path / "runs")
+    (folder / "checkpoint").mkdir()
+    (folder / "checkpoint/state.json").write_text('{"tensors": "a.safetensors"}')
+    (folder / "checkpoint/a.safetensors").touch()
+    recipe = attncli.recipe("quickstart", "model.pretrained=eca-resnet20-s0", runs=tmp_path / "runs")
+    assert recipe.model.pretrained == str(folder)

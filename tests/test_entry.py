@@ -1,11 +1,14 @@
 """The end of the process: everything that is registered for it happens, the exit code is told, and it is quick."""
 
 import io
+import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from attncli.__main__ import print_error, run_command
@@ -14,6 +17,7 @@ from attncli.commands._sweep_execution import exit_unless_complete
 from attncli.errors import UserError
 from attncli.system.signals import StopRequest
 from attncli.system.user_exit import make_exit_error
+from tests.shared import ROOT
 
 LEAVE = """
 import atexit, sys, threading
@@ -130,3 +134,20 @@ def test_an_exit_of_a_command_is_its_own() -> None:
     assert ended.value.__traceback__ is not None
     own = ended.value.with_traceback(ended.value.__traceback__.tb_next)  # without the frame of this test
     assert make_exit_error(own) is None
+
+
+@pytest.mark.parametrize("folder", ["lib/site-packages", "dist-packages", "anywhere"])
+def test_an_exit_through_click_is_the_commands_own_wherever_click_is(folder: str, tmp_path: Path) -> None:
+    """`pip install --user` and `--target`, and the packages of Debian, are not below this Python's own folder."""
+    shutil.copytree(Path(click.__file__).parent, tmp_path / folder / "click")
+    code = (
+        "import click, sys\nfrom attncli.__main__ import run_command\nfrom attncli.commands import cli\n"
+        "cli.main = click.Command('x', callback=lambda: sys.exit(1)).main\nsys.argv[1:] = []\n"
+        "print(click.__file__)\nrun_command()"
+    )
+    path = os.pathsep.join((str(tmp_path / folder), str(ROOT)))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path}
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert str(tmp_path / folder) in done.stdout

@@ -2,7 +2,7 @@
 
 import pytest
 
-from attncli.quantities import format_counts, format_first, format_numbers, format_quantity
+from attncli.quantities import format_change, format_counts, format_first, format_numbers, format_quantity
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,12 @@ def test_numbers_follow_their_noun() -> None:
     """In the singular if there is one of them, whichever it is."""
     assert format_numbers("seed", [3]) == "seed 3"
     assert format_numbers("seed", [0, 1]) == "seeds 0, 1"
+
+
+@pytest.mark.parametrize(
+    ("percent", "text"),
+    [(0.0, "0"), (0.0000123, "+0.00001"), (-0.0003, "-0.0003"), (0.01, "+0.010"), (-12.34, "-12.3"), (300.4, "+300.4")],
+)
+def test_a_change_is_never_shown_as_none_nor_with_an_exponent(percent: float, text: str) -> None:
+    """As many digits as it takes to see it."""
+    assert format_change(percent) == text

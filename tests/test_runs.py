@@ -482,3 +482,12 @@ def test_doctor_tells_of_runs_that_only_mlflow_has(recorded):
     assert not bad["ok"]
     assert "1 finished run of a newer version (0.9.0) cannot be read" in bad["found"]
     assert bad["hint"] == "update attncli"
+
+
+def test_doctor_shows_no_password(tmp_path, monkeypatch):
+    """What it prints is pasted into reports; the rest of the address is there."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg://me:secret@host/db")
+    monkeypatch.setattr(track, "list_run_rows", lambda _: [])
+    text = line("doctor", "--runs", str(tmp_path), "--json").out
+    assert "postgresql+psycopg://host/db: 0 runs" in text
+    assert "secret" not in text

@@ -25,6 +25,7 @@ from attncli.measure.code_state import strip_comments
 from attncli.recipe import Model, Recipe, library
 from attncli.records import Cost
 from attncli.system.local_imports import find_sibling_modules
+from attncli.system.source_inspection import read_source
 
 if TYPE_CHECKING:  # it loads torch
     from attncli.model import InputSpec
@@ -162,7 +163,7 @@ def hash_mechanism_code(attn: str) -> str:
     """Return a hash of a mechanism's own code; comments do not matter."""
     digest = hashlib.sha256()
     for file in attention.list_code_files(attn).values():
-        digest.update(strip_comments(file.read_text(encoding="utf-8")).encode())
+        digest.update(strip_comments(read_source(file)).encode())
     return digest.hexdigest()[:16]
 
 

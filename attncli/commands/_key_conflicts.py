@@ -25,7 +25,7 @@ def refuse_key_conflicts(values: Mapping[str, Any], overrides: Iterable[str]) ->
             if other_key in leaves:
                 is_conflict = other_value not in (leaves[other_key], [leaves[other_key]])
             else:
-                is_conflict = other_key.startswith(f"{key}.")  # a whole section would replace it
+                is_conflict = key in leaves and other_key.startswith(f"{key}.")  # no mapping: it replaces all
             if is_conflict:
                 raise UserError(
                     f"--set {item}: {other_key} is {_format_value(other_value)} already", "leave out one of them"

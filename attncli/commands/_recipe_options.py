@@ -142,16 +142,9 @@ def resolve_run_weights(overrides: Iterable[str], runs: Path) -> list[str]:
 
     Raises UserError for a name that neither a file nor a run has.
     """
-    return [_resolve_run_weights(item, runs) for item in overrides]
+    from attncli.runs import resolve_pretrained_runs
 
-
-def _resolve_run_weights(item: str, runs: Path) -> str:
-    from attncli.runs import locate_pretrained_run
-
-    key, _, word = item.partition("=")
-    if key.strip() != "model.pretrained" or word.lower() in ("true", "false", "null", ""):
-        return item
-    return f"{key}={locate_pretrained_run(runs, word, echo_note)}"
+    return resolve_pretrained_runs(overrides, runs, echo_note)
 
 
 def find_recipe(paths: Sequence[Path]) -> Path | None:

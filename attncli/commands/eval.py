@@ -133,14 +133,14 @@ def _read_data_values(dataset: str | None, data_root: str | None, overrides: Seq
     Raises UserError for a key of another section, or if an option and `--set` give a key different values.
     """
     from attncli import validation
-    from attncli.recipe import parse_override
+    from attncli.recipe import parse_override, split_section
 
     refuse_key_conflicts({"data.name": dataset, "data.root": data_root}, overrides)
     values: dict[str, Any] = {
         name: value for name, value in (("name", dataset), ("root", data_root)) if value is not None
     }
-    for item in overrides:
-        key, value = parse_override(item)
+    settings = [(item, *setting) for item in overrides for setting in split_section(*parse_override(item)).items()]
+    for item, key, value in settings:
         section, _, name = key.partition(".")
         if section != "data":
             raise UserError(f"--set {item}: not a key of data", "a finished run keeps its network; set data.KEY only")

@@ -23,9 +23,11 @@ def command(runs: Path, tracking_uri: str | None, port: int, check: bool) -> Non
     Example:
       attncli ui --port 5001
     """
-    from attncli.track import RunStore, dashboard
+    from attncli.track import RunStore, dashboard, store
 
     run_store = RunStore(runs, tracking_uri)
+    if store.read_scheme(run_store.resolve_address()) == store.DATABRICKS:
+        raise UserError("ui: the store is in Databricks, which shows runs itself", "open its workspace in a browser")
     try:
         dashboard.prepare_views(run_store)
     except UserError:

@@ -17,6 +17,7 @@ from attncli.measure.code_cache import PACKAGE, read_values, stamp_code, write_v
 from attncli.recipe import Model, Recipe
 from attncli.recipe.file_identity import hash_json, name_backbone_by_content, name_weights_by_content
 from attncli.system.code_reference import is_code_reference
+from attncli.system.source_inspection import read_source
 
 LOOP_PARTS = ("data", "train", "backbones", "model", "seeds.py", "attention")  # of attention the shared files only
 LAYOUT_TOKENS = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
@@ -85,7 +86,7 @@ def _list_files(path: Path) -> list[Path]:
 def _hash_files(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.name.encode() + strip_comments(file.read_text(encoding="utf-8")).encode())
+        digest.update(file.name.encode() + strip_comments(read_source(file)).encode())
     return digest.hexdigest()[:8]
 
 

@@ -132,8 +132,9 @@ def check_duration(
         f"time of {format_quantity(recipe.train.epochs, 'epoch')}: about {format_hours(recipe.train.epochs * epoch_s)}"
     )
     size_text, half_text = (format_image_size((spec.size[0] // part, spec.size[1] // part)) for part in (1, 2))
+    rate_text = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
     half = f"; --image-size {half_text} takes about a quarter of it" if min(spec.size) >= 2 * SIDE_STEP else ""
-    return f"{total} ({rate:.2g} images/s, {counts.macs / 1e9:.2f} GMACs per image of {size_text} px){half}"
+    return f"{total} ({rate_text} images/s, {counts.macs / 1e9:.2f} GMACs per image of {size_text} px){half}"
 
 
 def time_images_per_s(net: nn.Module, spec: InputSpec) -> float:

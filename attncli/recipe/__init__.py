@@ -7,7 +7,14 @@ digest identifies the run.
 from attncli.recipe.file_identity import name_backbone_by_content, name_mechanism_by_content
 from attncli.recipe.key_names import find_recipe_key
 from attncli.recipe.library import find_recipe_file, list_recipe_files
-from attncli.recipe.load import PLACEMENT_KEYS, find_key_errors, merge_values, read, set_dotted_key
+from attncli.recipe.load import (
+    PLACEMENT_KEYS,
+    find_key_errors,
+    merge_values,
+    read,
+    set_dotted_key,
+    split_section,
+)
 from attncli.recipe.recipe import Recipe, format_content, is_default_late_key, read_class_list
 from attncli.recipe.run_weights import locate_weights
 from attncli.recipe.sections import Data, Measure, Model, Train
@@ -48,6 +55,7 @@ __all__ = [
     "read",
     "read_class_list",
     "set_dotted_key",
+    "split_section",
     "suggest_yaml_fix",
 ]
 

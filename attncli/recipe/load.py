@@ -27,10 +27,12 @@ def merge_values(
 ) -> dict[str, Any]:
     """Return the keys of a YAML file, if any, updated by `values` (dotted keys), then by `key=value` overrides.
 
+    A mapping for a section, such as train={lr: 0.1}, sets the keys in it: the others stay.
     A mechanism that replaces the file's does not inherit its options, as in a sweep; no mechanism has no place either.
     """
     tree = load_yaml(path) if path else {}
-    settings = [*(values or {}).items(), *map(parse_override, overrides)]
+    given_settings = [*(values or {}).items(), *map(parse_override, overrides)]
+    settings = [setting for key, value in given_settings for setting in split_section(key, value).items()]
     model, attn = tree.get("model"), dict(settings).get("model.attn")
     if attn is not None and isinstance(model, dict):
         is_other = model.get("attn", attn) != attn
@@ -39,6 +41,16 @@ def merge_values(
     for key, value in settings:
         set_dotted_key(tree, key, value)
     return tree
+
+
+def split_section(key: str, value: Any) -> dict[str, Any]:
+    """Return a setting by dotted keys: a mapping for a section sets the keys in it, and leaves the others as they are.
+
+    A mapping for any other key, such as the options of a mechanism, is a value as a whole.
+    """
+    if key in SECTIONS and isinstance(value, Mapping):
+        return {f"{key}.{name}": inner_value for name, inner_value in value.items()}
+    return {key: value}
 
 
 def find_key_errors(tree: Any, file_name: str = "") -> list[UserError]:
@@ -137,6 +149,8 @@ def _suggest_key(keys: list[str], section_type: type[RecipeSection]) -> str:
     """Return the hint for an unknown key: a similar key of its section, else one of the whole recipe."""
     if keys[0] in KEYS_OF_SWEEPS:
         return f"'{keys[0]}' is a key of sweeps: attncli sweep FILE"
+    if keys == ["base"]:
+        return "only the recipe of a sweep has a base; `attncli recipe cp NAME FILE` copies a recipe, to change it"
     hint = suggest_name(keys[-1], section_type.model_fields)
     if len(keys) == 1 and (sections := difflib.get_close_matches(keys[0], SECTIONS, n=1, cutoff=LEAST_SIMILARITY)):
         return f"did you mean '{sections[0]}'?"

@@ -1,6 +1,8 @@
 """The sections of a recipe and their keys: types, ranges and defaults."""
 
+import os
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -117,6 +119,14 @@ class Data(RecipeSection):
         with suppress(UserError):  # anything else is reported with the key's type
             value = parse_image_size(value) if isinstance(value, str) else value
         return value[0] if isinstance(value, list) and len(value) == 2 and value[0] == value[1] else value
+
+    @field_validator("root")
+    @classmethod
+    def _name_root(cls, value: str | None) -> str | None:
+        """Take the whole path for `.`, `..` and `~`: the images have the name of the folder, wherever it is read."""
+        if value and value.strip() and Path(value).name in ("", "..", "~"):
+            return os.path.abspath(os.path.expanduser(value))
+        return value
 
     @property
     def size(self) -> tuple[int, int] | None:

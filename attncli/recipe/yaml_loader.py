@@ -21,6 +21,7 @@ except ImportError:  # PyYAML was built without libyaml: the same, more slowly
 
 QUOTES_AND_BRACKETS = ("'", '"', "[", "{", "!", "|", ">", "&")
 COLOUR_AS_COMMENT = re.compile(r"background['\"]?:[ \t]+#[0-9a-fA-F]")
+MERGE_TAG = "tag:yaml.org,2002:merge"  # of the key <<, whose mappings are merged into the one that it stands in
 
 
 def parse_yaml(text: str) -> Any:
@@ -117,17 +118,29 @@ def suggest_yaml_fix(error: Exception) -> str:
 class _Yaml12Loader(_SafeLoader):
     """Read 1e-3 as a number and a date as text, as YAML 1.2 does; refuse a mapping with a key that stands twice."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping of a node. Raises ConstructorError if a key stands twice."""
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._flattened_nodes: set[yaml.MappingNode] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Add the mappings of `<<` to a node, which may set their keys anew. Raises ConstructorError for a double key.
+
+        A node that another one merges comes here twice, the second time with the keys that it has merged.
+        """
+        if node not in self._flattened_nodes:
+            self._flattened_nodes.add(node)
+            self._refuse_double_keys(node)
+        super().flatten_mapping(node)
+
+    def _refuse_double_keys(self, node: yaml.MappingNode) -> None:
         known_keys = set()
-        for key_node, _ in node.value:
+        for key_node in (key_node for key_node, _ in node.value if key_node.tag != MERGE_TAG):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
                 raise yaml.constructor.ConstructorError(None, None, f"{key} is no key", key_node.start_mark)
             if key in known_keys:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
             known_keys.add(key)
-        return super().construct_mapping(node, deep=deep)
 
 
 class _Yaml12Dumper(_SafeDumper):

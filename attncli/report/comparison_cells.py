@@ -4,6 +4,7 @@ import math
 
 from attncli.analysis import stats
 from attncli.analysis.comparison_row import ComparisonRow
+from attncli.quantities import format_change
 from attncli.report.comparison_note import Spread
 from attncli.report.table import HOST_MARK, MISSING
 
@@ -67,13 +68,7 @@ def format_p_value(p: float | None, level: float = 0.05) -> str:
 
 def format_overhead(percent: float | None) -> str:
     """Return an overhead in percent with as many digits as are needed to see it."""
-    if percent is None:
-        return MISSING
-    if percent == 0:
-        return "0"
-    if abs(percent) < 0.001:
-        return f"{percent:+.{1 - math.floor(math.log10(abs(percent))) - 1}f}"
-    return f"{percent:+.1f}" if abs(percent) >= 1 else f"{percent:+.2f}" if abs(percent) >= 0.1 else f"{percent:+.3f}"
+    return MISSING if percent is None else format_change(percent)
 
 
 def format_ratio(value: float | None, limit: str | None = None) -> str:

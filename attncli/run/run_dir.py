@@ -29,6 +29,15 @@ def clear_run_dir(folder: Path, *, keep_origin: bool = True) -> None:
             path.unlink()
 
 
+def is_in_use(folder: Path) -> bool:
+    """Return whether a process holds the folder of a run, on another machine too if the disk shares locks."""
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except (Timeout, OSError):  # a disk without locks cannot tell
+        return True
+
+
 @contextmanager
 def locked_run_dir(folder: Path, recipe: Recipe) -> Iterator[None]:
     """Lock the run's folder for this process alone. Raises RunInUseError if another has it, UserError if it cannot."""

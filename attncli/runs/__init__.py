@@ -22,6 +22,7 @@ from attncli.runs.folders import (
     list_run_folders,
     list_store_options,
     locate_pretrained_run,
+    resolve_pretrained_runs,
     restore_recipe,
 )
 from attncli.runs.overviews import RunOverview, describe_unfinished_runs, list_run_overviews
@@ -48,6 +49,7 @@ __all__ = [
     "read_finished_runs",
     "read_folder_run",
     "read_folder_runs",
+    "resolve_pretrained_runs",
     "restore_recipe",
 ]
 

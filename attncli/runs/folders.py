@@ -1,7 +1,7 @@
 """Folders of runs: the recipe in each, and a folder found by name, digest or path."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,3 +150,26 @@ def locate_pretrained_run(runs: Path, word: str, notify: Callable[[str], None] |
         if "/" in word or Path(word).suffix:
             return word
         raise
+
+
+def resolve_pretrained_runs(
+    overrides: Iterable[str], runs: Path, notify: Callable[[str], None] | None = None
+) -> list[str]:
+    """Return texts `key=value`, with the folder of the run in place of its name in model.pretrained=RUN.
+
+    Args:
+        overrides: The texts.
+        runs: The folder of runs.
+        notify: Called with a line about the others if several runs have the name.
+
+    Raises:
+        UserError: Neither a file nor a run has the name.
+    """
+    return [_resolve_pretrained_run(item, runs, notify) for item in overrides]
+
+
+def _resolve_pretrained_run(item: str, runs: Path, notify: Callable[[str], None] | None) -> str:
+    key, _, word = item.partition("=")
+    if key.strip() != "model.pretrained" or word.lower() in ("true", "false", "null", ""):
+        return item
+    return f"{key}={locate_pretrained_run(runs, word, notify)}"

@@ -101,8 +101,7 @@ def _parse_overrides(parser: SweepFileParser, items: Iterable[str]) -> KeyValues
     values: KeyValues = {}
     for item in items:
         try:
-            key, value = recipes.parse_override(item)
-            values[key] = value
+            values |= recipes.split_section(*recipes.parse_override(item))
         except UserError as error:
             parser.errors += error.single_errors
     return values

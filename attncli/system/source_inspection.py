@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tokenize
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +34,20 @@ class SignatureParameter:
     is_keyword: bool  # keyword-only
 
 
+def read_source(path: Path) -> str:
+    """Return the text of a Python file, in the encoding that its mark or its first lines say, as Python reads it."""
+    with tokenize.open(path) as file:
+        return file.read()
+
+
 def parse_source(path: Path) -> ast.Module:
     """Return the syntax tree of a file. Raises UserError if it can't be read or is not Python."""
     try:
-        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        return ast.parse(read_source(path), filename=str(path))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}", "give the path of a readable .py file") from error
-    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise UserError(f"{path}{line}: not valid Python ({error})", "fix the file") from error
 
 

@@ -2,12 +2,18 @@
 
 import sysconfig
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 
 from attncli.errors import UserError
+from attncli.system.local_imports import PACKAGE_FOLDERS
 
 PACKAGE = Path(__file__).parents[1]
-LIBRARY_FOLDERS = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))
+CLICK = find_spec("click")
+LIBRARY_FOLDERS = (
+    *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")),
+    Path(str(CLICK and CLICK.origin)).parents[1],  # `pip install --target` may have put it anywhere
+)
 
 
 def make_exit_error(end: SystemExit) -> UserError | None:
@@ -29,4 +35,6 @@ def make_exit_error(end: SystemExit) -> UserError | None:
 def _is_user_file(name: str) -> bool:
     """Return whether a file is neither of attncli nor of Python, nor installed; "<frozen ...>" is no file."""
     path = Path(name)
-    return not name.startswith("<") and not any(path.is_relative_to(place) for place in (PACKAGE, *LIBRARY_FOLDERS))
+    if name.startswith("<") or PACKAGE_FOLDERS & set(path.parts):
+        return False
+    return not any(path.is_relative_to(folder) for folder in (PACKAGE, *LIBRARY_FOLDERS))

@@ -129,12 +129,12 @@ class Tracker:
         Before a run resumes, its log.jsonl must be cut to the checkpoint; the records in it count as logged.
         `fresh` starts again: the earlier MLflow run, which may be of other code, is deleted (which MLflow
         can undo). A run whose folder was deleted starts again too. What a store that several folders may share has of
-        the digest is left alone if nothing in `folder` says that it is of this folder.
+        the digest is left alone if the origin in `folder` does not say that it is of this folder.
         `tags` are added (a sweep's runs name their parent: mlflow.parentRunId). Raises UserError if the store refuses
         the run.
         """
-        is_first = provenance.read_provenance(folder) is None and not (folder / CHECKPOINT_STATE).exists()
-        is_ours = not is_first or self._run_store.is_beside_runs()
+        earlier = provenance.read_provenance(folder)
+        is_first = earlier is None and not (folder / CHECKPOINT_STATE).exists()
         try:
             run_provenance = provenance.begin_provenance(
                 folder,
@@ -157,7 +157,7 @@ class Tracker:
                 run_provenance,
                 dict(tags or {}),
                 fresh=fresh or is_first,
-                is_ours=is_ours,
+                earlier=earlier,
             )
             run_provenance = provenance.keep_run_id(folder, run_provenance, run_id)
         return ActiveRun(self._client, self.uri, run_id, folder, run_provenance, is_new)

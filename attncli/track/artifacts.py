@@ -45,8 +45,7 @@ def attach_to_experiment(
 
 def _require_run(client: "MlflowClient", digest: str, run_store: RunStore, hint: str) -> "Run":
     """Return the run of a digest. Raises UserError with the hint if the store does not have it."""
-    origin = read_provenance(run_store.runs / digest)
-    run = mlflow_run.find_run(client, digest, origin.run_id if origin else None)
+    run = mlflow_run.find_run(client, run_store, digest, read_provenance(run_store.runs / digest))
     if run is None:
         raise UserError(f"run {digest} is not in {redact_address(run_store.resolve_address())}", hint)
     return run
@@ -69,24 +68,23 @@ def log_network(net: Any, digest: str, *, example: Any, run_store: RunStore) -> 
 def delete_runs(digest: str, *, run_store: RunStore) -> int:
     """Delete the runs of a digest in MLflow, as MLflow deletes: they go to its bin. Return how many there were.
 
-    Of a store that folders may share only the run of this folder is deleted, if the folder says which that is.
+    Of a store that folders may share only the run of this folder is deleted, and none if its origin is lost.
     An experiment that has no run any more is deleted too.
 
     Raises UserError if the store does not answer. Without a store there is nothing to delete.
     """
     if not run_store.has_store():
         return 0
-    client = store.connect_store(run_store)
     origin = read_provenance(run_store.runs / digest)
-    own_id = origin.run_id if origin and not run_store.is_beside_runs() else None
+    if origin is None and not run_store.is_beside_runs():
+        return 0
+    client = store.connect_store(run_store)
     deleted = 0
     with translated_store_errors(run_store.resolve_address()):
-        while (run := mlflow_run.find_run(client, digest, own_id)) is not None:
+        while (run := mlflow_run.find_run(client, run_store, digest, origin)) is not None:
             client.delete_run(run.info.run_id)
             deleted += 1
             store.delete_empty_experiment(client, run.info.experiment_id)
-            if run.info.run_id == own_id:
-                break
     return deleted
 
 

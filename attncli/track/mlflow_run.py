@@ -31,16 +31,19 @@ def get_or_create_run(
     extra_tags: dict[str, str],
     *,
     fresh: bool = False,
-    is_ours: bool = True,
+    earlier: Provenance | None = None,
 ) -> tuple[str, bool]:
     """Find or create the MLflow run of a digest, set it RUNNING with its facts, and return (run id, whether it is new).
 
-    `fresh` deletes an earlier one first. One that is there is left alone if it is not of this folder (`is_ours`).
+    `fresh` deletes an earlier one first. A run of another folder is left alone, see `find_run`.
+
+    Args:
+        earlier: the provenance that the folder had before this call, if it differs: a fresh start has another time.
     """
     other_tags = {key: value for key, value in extra_tags.items() if key != RUN_NAME_TAG}  # a user may rename a run
     all_tags = tags.build_run_tags(recipe, provenance) | other_tags | {"digest": provenance.digest}
     with store.store_lock(run_store):
-        run = find_run(client, provenance.digest, provenance.run_id) if is_ours else None
+        run = find_run(client, run_store, provenance.digest, earlier or provenance)
         if run is not None and fresh:
             client.delete_run(run.info.run_id)
             run = None
@@ -82,21 +85,25 @@ def choose_run_name(
     return distinguish_names([recipe, *recipes_of_others])[0][: tags.MAX_NAME_LENGTH]
 
 
-def find_run(client: "MlflowClient", digest: str, run_id: str | None = None) -> "Run | None":
-    """Return the run of a digest, or None if there is none.
+def find_run(client: "MlflowClient", run_store: RunStore, digest: str, origin: Provenance | None) -> "Run | None":
+    """Return the run of a digest that a folder recorded, or None if there is none.
 
-    If several folders of runs made one each, it is that of `run_id`, which the origin of a run names, else the oldest.
+    It is the run whose id is in the folder's origin, else the oldest one. Of a store that folders may share, in which
+    each of them has a run of the digest, it must have begun when the origin says: `sync` writes no id into the folder.
     """
     from mlflow.exceptions import MlflowException
 
-    if run_id is not None:
+    if origin is not None and origin.run_id is not None:
         with suppress(MlflowException):  # it may be a run of another store
-            run = client.get_run(run_id)
+            run = client.get_run(origin.run_id)
             if run.info.lifecycle_stage == "active" and run.data.tags.get("digest") == digest:
                 return run
     experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
+    conditions = [f"tags.digest = '{digest}'"]
+    if origin is not None and not run_store.is_beside_runs():
+        conditions.append(f"attributes.start_time = {origin.started_ms}")
     matching_runs = client.search_runs(
-        experiments, f"tags.digest = '{digest}'", order_by=["attributes.start_time ASC"], max_results=1
+        experiments, " and ".join(conditions), order_by=["attributes.start_time ASC"], max_results=1
     )
     return matching_runs[0] if matching_runs else None
 

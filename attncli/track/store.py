@@ -36,6 +36,7 @@ SETTINGS = {  # MLflow's settings for a command-line tool; values that the user 
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+DATABRICKS = "databricks"  # the address of its default profile, and the scheme of the others
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the dashboard's pages for training runs
 PROBE_S = 5.0
 LOCK_S = 120.0
@@ -60,14 +61,14 @@ class RunStore:
         default = database.format_sqlite_address(self.runs / database.DEFAULT_NAME)
         address = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default
         try:
-            scheme = urlsplit(address).scheme.partition("+")[0]
+            scheme = read_scheme(address)
         except ValueError as error:
             raise UserError(f"tracking store {redact_address(address)}: {error}", STORE_HINT) from error
         if scheme == "sqlite":
             return database.normalize_sqlite_address(address)
-        if scheme not in (*PORTS, "databricks"):
+        if scheme not in (*PORTS, DATABRICKS):
             raise UserError(
-                f"tracking store {redact_address(address)}: MLflow does not take such an address",
+                f"tracking store {redact_address(address)}: attncli does not take such an address",
                 "for example sqlite:///runs/mlflow.db or http://127.0.0.1:5000 (MLflow 3.13 dropped folders of files)",
             )
         return address
@@ -83,6 +84,14 @@ class RunStore:
         return file is None or file.exists()
 
 
+def read_scheme(address: str) -> str:
+    """Return the kind of store that an address names: sqlite, http, postgresql, databricks; without the driver.
+
+    Raises ValueError for an address that cannot be read.
+    """
+    return DATABRICKS if address == DATABRICKS else urlsplit(address).scheme.partition("+")[0]
+
+
 def is_file_store(run_store: RunStore) -> bool:
     """Return whether the store is a file, which machines that do not share its disk cannot write.
 
@@ -94,7 +103,7 @@ def is_file_store(run_store: RunStore) -> bool:
 def choose_artifact_location(run_store: RunStore) -> str | None:
     """Return where a new experiment keeps its files: beside the database, or None if a server decides."""
     address = run_store.resolve_address()
-    if urlsplit(address).scheme in ("http", "https", "databricks"):
+    if read_scheme(address) in ("http", "https", DATABRICKS):
         return None
     file = find_database_file(address)
     return ((file.parent if file else run_store.runs.absolute()) / database.ARTIFACT_FOLDER).as_uri()
@@ -177,7 +186,7 @@ def configure_mlflow() -> None:
 def _probe_server(uri: str) -> None:
     """Check that a server answers: this takes seconds, while MLflow's retries take minutes."""
     parts = urlsplit(uri)
-    scheme, host = parts.scheme.partition("+")[0], parts.hostname
+    scheme, host = read_scheme(uri), parts.hostname
     if scheme not in PORTS or host is None:
         return
     try:

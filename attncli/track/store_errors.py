@@ -11,8 +11,10 @@ STORE_HINT = "fix --tracking-uri or MLFLOW_TRACKING_URI; without them runs are r
 
 
 def redact_address(uri: str) -> str:
-    """Return the address without user name and password."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+    """Return the address without user name and password, in which a database takes a slash; a port is no password."""
+    if database.find_database_file(uri) is not None:
+        return uri
+    return re.sub(r"//[^:/@]*(:(?!\d+/)[^@]*)?@([^/@]*@)*", "//", uri)
 
 
 @contextmanager

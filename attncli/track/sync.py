@@ -51,11 +51,23 @@ def sync_runs(run_store: RunStore, progress: Callable[[int, int], None] | None =
 
 
 def _index_runs(client: "MlflowClient", run_store: RunStore) -> dict[str, "Run"]:
-    """Return the runs of the store by digest, and by their ids: several folders may have a run of one digest."""
+    """Return the runs of the store by their ids, and by what tells the run of a folder if its id is not known."""
     with translated_store_errors(run_store.resolve_address()):
         experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
         runs = list(search.iterate_runs(client, experiments, {}))
-        return {run.data.tags["digest"]: run for run in runs} | {run.info.run_id: run for run in runs}
+    by_origin = {_format_origin_key(run_store, run.data.tags["digest"], run.info.start_time): run for run in runs}
+    return by_origin | {run.info.run_id: run for run in runs}
+
+
+def _format_origin_key(run_store: RunStore, digest: str, started_ms: int) -> str:
+    """Return the digest; of a store in which several folders may have a run of it, with its start."""
+    return digest if run_store.is_beside_runs() else f"{digest} {started_ms}"
+
+
+def _find_stored_run(run_store: RunStore, origin: Provenance, stored_runs: Mapping[str, "Run"]) -> "Run | None":
+    """Return the stored run of a folder, as `mlflow_run.find_run` finds it."""
+    key = _format_origin_key(run_store, origin.digest, origin.started_ms)
+    return stored_runs.get(origin.run_id or key, stored_runs.get(key))
 
 
 def _sync_folder(
@@ -66,7 +78,7 @@ def _sync_folder(
         run_provenance = provenance.read_provenance(folder) or _guess_provenance(folder, recipe)
         if run_provenance.current_status() == "RUNNING":
             return SyncOutcome(digest=folder.name, status="RUNNING")
-        run = stored_runs.get(run_provenance.run_id or folder.name, stored_runs.get(folder.name))
+        run = _find_stored_run(run_store, run_provenance, stored_runs)
         if run is not None and _is_up_to_date(run, folder, run_provenance):
             return SyncOutcome(digest=folder.name, run_id=run.info.run_id, status=run_provenance.current_status())
         return _upload_run(client, run_store, folder, recipe, run_provenance)

@@ -10,7 +10,7 @@ from typing import Any
 from attncli import attention
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
-from attncli.quantities import format_quantity
+from attncli.quantities import format_change, format_quantity
 from attncli.recipe import Model, Recipe, is_default_late_key
 from attncli.records import PLAN_TAG, Result
 from attncli.shortcuts import SHORTCUT_KEYS
@@ -83,7 +83,7 @@ def name_images(recipe: Recipe) -> str:
     if data.of and has_origin(data.name, "hub"):
         return data.of.replace("/", "-")
     if data.root and has_origin(data.name, "user"):
-        return Path(data.root).name.removesuffix(".parquet")
+        return Path(data.root).name.removesuffix(".parquet") or data.name  # the root of the disk has no name
     return data.name
 
 
@@ -173,7 +173,9 @@ def build_figure_tags(result: Result | None) -> dict[str, str]:
         return {}
     overheads = {"params": result.compute_overhead("params"), "MACs": result.compute_overhead("macs")}
     figures = {"top-1": f"{100 * result.test_top1:.2f} %"}
-    figures |= {name: f"{value:+.2g} %" if value else "0" for name, value in overheads.items() if value is not None}
+    figures |= {
+        name: f"{format_change(value)} %" if value else "0" for name, value in overheads.items() if value is not None
+    }
     if result.train_ratio is not None:
         figures["speed"] = f"{result.train_ratio:.2f} x"
     return figures

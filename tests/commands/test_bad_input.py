@@ -90,8 +90,16 @@ LINES = {
         "claims run simam-acc-cifar --set model.attn=eca --dry-run", "the claim says which networks", "attncli sweep",
     ),
     "a section that replaces an option": (
-        "check --backbone resnet20 --set model={attn:se}", "model.backbone is resnet20 already", "leave out one",
+        "check --backbone resnet20 --set model=null", "model.backbone is resnet20 already", "leave out one",
     ),
+    "a section with another value than an option": (
+        "check --backbone resnet20 --set model={'backbone':'resnet18'}", "model.backbone is resnet20 already", "leave",
+    ),
+    "a section with another mechanism than the claim's": (
+        "claims run simam-acc-cifar --set model={'attn':'eca'} --dry-run", "the claim says which networks", "attncli",
+    ),
+    "a section of a finished run": ("eval x --set train={'lr':1}", "not a key of data", "set data.KEY only"),
+    "dashboard of a store that has one": ("ui --tracking-uri databricks", "Databricks", "browser"),
     "unknown kind of list": ("ls recipies", "unknown list: 'recipies'", "did you mean 'recipes'?"),
     "unknown format": ("compare --format xml", "'xml' is not one of", "compare --help"),
     "misspelt format": ("compare --format latx", "'latx' is not one of", "did you mean 'latex'?"),

@@ -1,12 +1,18 @@
 """Runs are deleted, after asking, and only those that were named; lists of runs come without MLflow."""
 
+import os
+import socket
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from attncli.runs import RunStore, read_folder_runs
+from attncli.track.provenance import begin_provenance, write_provenance
 from tests.claims.case import run
 from tests.commands.line import line, refused
 from tests.commands.test_light import modules
@@ -83,3 +89,33 @@ def test_a_run_that_is_named_by_its_path_is_deleted_in_the_store_beside_it(
     assert line("rm", "." if inside else f"other/{digest}", "--yes").code == 0
     assert asked == [(digest, RunStore(tmp_path / "other").resolve_address())]
     assert [(tmp_path / runs / digest).exists() for runs in ("runs", "other")] == [True, False]
+
+
+def begin_run(host: str, age_s: float) -> Path:
+    """The folder of a run of this process that says that it is on a host, and recorded something so long ago."""
+    recipe = run(Path("runs"), attn="eca", seed=0, top1=0.9)
+    folder = Path("runs") / recipe.compute_digest()
+    begun = begin_provenance(folder, recipe, None, {})
+    write_provenance(folder, replace(begun, process=replace(begun.process, host=host)))
+    (folder / "log.jsonl").touch()
+    for name in ("origin.json", "log.jsonl"):
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    return folder
+
+
+def test_a_killed_run_of_another_host_is_deleted_if_the_user_says_so() -> None:
+    """Its process cannot be seen from here: it must be quiet, and nobody may hold its folder."""
+    folder = begin_run("node7", age_s=700)
+    refused(line("rm", str(folder)), "is being trained on node7", "--yes deletes it")
+    with FileLock(folder / ".lock"):
+        refused(line("rm", str(folder), "--yes"), "is being trained on node7")
+    assert line("rm", str(folder), "--yes").code == 0
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(("host", "age_s"), [("node7", 60), (socket.gethostname(), 700)], ids=["there", "here"])
+def test_a_run_that_is_being_trained_is_not_deleted(host: str, age_s: float) -> None:
+    """On another host it is so as long as it records something; here its process is seen."""
+    folder = begin_run(host, age_s)
+    refused(line("rm", str(folder), "--yes"), "is being trained", "stop it")
+    assert folder.exists()

@@ -98,6 +98,9 @@ def test_a_long_training_gets_a_warning(monkeypatch):
     warning = check_duration(recipe(), torch.nn.Identity(), COUNTS, model.InputSpec(10, (224, 224)), 9_000)
     assert "time of 12 epochs: about 15.0 hours (2 images/s, 2.00 GMACs per image of 224 px)" in warning
     assert "--image-size 112" in warning
+    monkeypatch.setattr(training_needs, "time_images_per_s", lambda *_: 250.4)
+    fast = check_duration(recipe(), torch.nn.Identity(), COUNTS, model.InputSpec(10, (224, 224)), 9_000_000)
+    assert "(250 images/s, " in fast
 
 
 def test_timing_changes_neither_the_network_nor_the_random_numbers():

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from attncli import recipe
 from attncli.errors import CollectedError, UserError
@@ -221,3 +222,35 @@ def test_names_that_yaml_reads_as_values_need_quotes(names: str) -> None:
         recipe.read(None, [f"data.classes={names}"])
     assert "quotes" in caught.value.hint
     assert recipe.read(None, ["data.classes=['yes', 'no']"]).data.classes == ["yes", "no"]
+
+
+def test_a_section_as_a_mapping_changes_the_keys_that_it_has(tmp_path: Path) -> None:
+    """The file's other keys stay; options of another mechanism do not, and a mapping of options is a value."""
+    path = tmp_path / "r.yaml"
+    path.write_text("train: {lr: 0.2, epochs: 3}\nmodel: {attn: eca, options: {k: 5}, site: mid}\n")
+    read = recipe.read(path, ["train={epochs: 5}", "model={attn: se}"])
+    assert (read.train.lr, read.train.epochs) == (0.2, 5)
+    assert (read.model.attn, read.model.options, read.model.site) == ("se", {}, "mid")
+    assert recipe.read(path, values={"model": {"options": {"k": 7}}}).model.options == {"k": 7}
+    assert recipe.read(path, ["model={site: null}", "train={}"]).model.site is None
+    assert problems("train=null") == ["train: null is not allowed | allowed: mapping"]
+    assert problems("train={lrr: 1}") == ["train.lrr: unknown key | did you mean 'lr'?"]
+
+
+def test_merge_keys(tmp_path: Path) -> None:
+    """`<<` adds the keys of another mapping, which the own ones replace; a key that stands twice is refused still."""
+    shared = "- &a {lr: 1, epochs: 2}\n- &b {<<: *a, epochs: 3}\n"
+    assert recipe.parse_yaml(f"{shared}- {{<<: *b, seed: 4, lr: 5}}\n")[2] == {"lr": 5, "epochs": 3, "seed": 4}
+    # *d is merged before the value of &d is made
+    deep = "outer: {inner: {deep: &d {<<: &c {lr: 1, wd: 1}, lr: 2}}}\nlast: {<<: *d, wd: 3}\n"
+    assert recipe.parse_yaml(deep) == {"outer": {"inner": {"deep": {"lr": 2, "wd": 1}}}, "last": {"lr": 2, "wd": 3}}
+    for text in ("- &a {x: 1, x: 2}\n", "- &a {x: 1}\n- {<<: *a, y: 1, y: 2}\n"):
+        with pytest.raises(yaml.YAMLError, match="stands twice"):
+            recipe.parse_yaml(text)
+
+
+def test_a_base_is_a_key_of_sweeps(tmp_path: Path) -> None:
+    """A recipe that inherits is refused with what to do, and not with a key that looks like it."""
+    [error] = problems(text="base: cifar\ntrain: {epochs: 3}\n", tmp=tmp_path)
+    assert "base: unknown key" in error
+    assert "attncli recipe cp" in error

@@ -306,3 +306,18 @@ def test_order_needs_no_sorting_of_the_seeds() -> None:
     """Seeds keep the order in which they come, and the same recipe twice is one run."""
     one, other = Recipe(seed=3), Recipe.model_validate({"model": {"attn": "se"}, "seed": 1})
     assert names(order_recipes([one, other, one])) == ["none3", "none1", "se1"]
+
+
+def test_a_section_of_the_command_line_changes_the_keys_that_it_has(tmp_path: Path) -> None:
+    """In every run, stronger than the file, also a key that is an axis there."""
+    tree = {"recipe": {"train": {"lr": 0.2, "epochs": 3}}, "axes": {"attn": ["se"], "train.momentum": [0.8, 0.9]}}
+    recipes = read(tmp_path, tree, ("train={epochs: 5, momentum: 0.7}",))
+    assert names(recipes) == ["none0", "se0"]
+    assert {(r.train.lr, r.train.epochs, r.train.momentum) for r in recipes} == {(0.2, 5, 0.7)}
+
+
+def test_entries_share_keys_by_anchors(tmp_path: Path) -> None:
+    """An entry may merge another one with <<, and set some of its keys anew."""
+    text = "axes: {attn: [se]}\ninclude: [&v {attn: vit, train.lr: 1e-3}, {<<: *v, train.epochs: 20}]\n"
+    runs = [r for r in read(tmp_path, text) if r.model.attn == "vit"]
+    assert [(r.train.lr, r.train.epochs == 20) for r in runs] == [(0.001, False), (0.001, True)]

@@ -7,6 +7,7 @@ import pytest
 from attncli import attention, model, validation
 from attncli.backbones.user_network_file import find_class_count
 from attncli.errors import UserError
+from attncli.measure.code_state import name_training_code
 from attncli.system.definitions import find_definition, find_method, list_definitions, open_source, read_parameters
 
 BLOCKS = '''
@@ -128,3 +129,24 @@ def test_a_name_defined_twice_is_listed_once(tmp_path: Path) -> None:
     """In the order of the first definitions."""
     path = write_project(tmp_path, "class B: pass\nclass A: pass\nclass B: pass\ndef _f(): pass\ndef g(): pass\n")
     assert list_definitions(open_source(path).tree) == ["B", "A", "g"]
+
+
+@pytest.mark.parametrize(("encoding", "first_line"), [("utf-8-sig", ""), ("latin-1", "# -*- coding: latin-1 -*-\n")])
+def test_a_file_is_read_in_the_encoding_that_python_reads(tmp_path: Path, encoding: str, first_line: str) -> None:
+    """With the mark of Windows, or a first line that says it: for the network, and for the name of its code."""
+    path = tmp_path / "mine.py"
+    path.write_bytes(f"{first_line}# für alle\n{BLOCKS}".encode(encoding))
+    recipe = validation.read(values={"model.backbone": "resnet20", "model.attn": f"{path}:SE"})
+    net = model.build(recipe, model.InputSpec(10, (32, 32)))
+    assert any(type(module).__name__ == "SE" for module in net.modules())
+    code = name_training_code(recipe)
+    path.write_text(BLOCKS)
+    assert name_training_code(recipe) == code  # which comments do not change
+
+
+@pytest.mark.parametrize("content", [b"# -*- coding: nonsense -*-\n", b"x = '\xff'\n"])
+def test_a_file_in_no_encoding_is_refused(tmp_path: Path, content: bytes) -> None:
+    """In one line, as any text that is not Python."""
+    (tmp_path / "mine.py").write_bytes(content)
+    with pytest.raises(UserError, match="not valid Python"):
+        validation.read(values={"model.backbone": "resnet20", "model.attn": str(tmp_path / "mine.py")})

@@ -23,6 +23,7 @@ from attncli.track import (
     metric_writer,
     mlflow_run,
     provenance,
+    sync_runs,
 )
 from attncli.track.artifacts import attach_to_run, delete_runs
 from attncli.track.provenance import read_provenance
@@ -185,6 +186,23 @@ def test_a_run_of_another_folder_stays_as_it_is(tmp_path):
     assert {row["run_id"]: row["test_top1"] for row in list_run_rows(ours)} == {their_id: 0.75, anew.run_id: 0.6}
     assert delete_runs(of.compute_digest(), run_store=ours) == 1
     assert [row["run_id"] for row in list_run_rows(ours)] == [their_id]
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["resumed", "fresh"])
+def test_a_run_that_began_in_a_store_of_its_own_has_its_own_in_a_shared_one(tmp_path, fresh):
+    """It is found by its start, resumes or starts again, and leaves the run of another folder alone."""
+    of, uri = recipe(seed=19), f"sqlite:///{tmp_path}/shared/mlflow.db"
+    (tmp_path / "shared").mkdir()
+    theirs, ours = (RunStore(tmp_path / name, uri) for name in ("a", "b"))
+    their_id = run(Tracker.open(theirs), theirs.runs, of)
+    run(Tracker.open(RunStore(ours.runs)), ours.runs, of, flow=[epoch(1)], status="KILLED")
+    [synced] = sync_runs(ours)
+    tracker = Tracker.open(ours)
+    live = tracker.start_run(of, FACTS, folder=folder(ours.runs, of), fresh=fresh)
+    live.log_record(evaluation(0.6))
+    live.end_run("FINISHED")
+    assert (live.run_id == synced.run_id) is not fresh  # the uploaded run of a fresh start is deleted
+    assert {row["run_id"]: row["test_top1"] for row in list_run_rows(ours)} == {their_id: 0.75, live.run_id: 0.6}
 
 
 def test_keys_that_are_no_identity_may_change(tracker, client, runs):

@@ -20,7 +20,9 @@ BESIDE_THE_ASSISTANT = 460  # pixels for columns in a window of 1500, beside nam
 def test_figures_are_written_with_their_units() -> None:
     """Percent, overheads with their sign, a true zero as 0; what was not measured is left out."""
     result = finished("eca", 0, 0.8115, params=BASELINE * 1.0001, macs=BASELINE, train_ratio=0.676).result
-    assert build_figure_tags(result) == {"top-1": "81.15 %", "params": "+0.01 %", "MACs": "0", "speed": "0.68 x"}
+    assert build_figure_tags(result) == {"top-1": "81.15 %", "params": "+0.010 %", "MACs": "0", "speed": "0.68 x"}
+    large = replace(result, params=result.baseline_params * 4, macs=result.baseline_macs * 1.996)
+    assert [build_figure_tags(large)[name] for name in ("params", "MACs")] == ["+300.0 %", "+99.6 %"]
     assert build_figure_tags(finished("none", 0, 0.5).result) == {"top-1": "50.00 %"}
     assert build_figure_tags(replace(result, test_top1=None)) == {}
     assert build_figure_tags(None) == {}

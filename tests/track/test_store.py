@@ -13,7 +13,7 @@ import pytest
 
 from attncli.errors import UserError
 from attncli.track import RunStore, delete_runs, store
-from attncli.track.store_errors import make_store_error, translated_store_errors
+from attncli.track.store_errors import make_store_error, redact_address, translated_store_errors
 
 
 def test_default_is_beside_the_runs(tmp_path, monkeypatch):
@@ -217,3 +217,28 @@ def test_variables_of_mlflow_that_a_recipe_replaces_are_named(monkeypatch):
     named = [line.split(" ")[0] for line in store.describe_ignored_variables(None)]
     assert named == ["MLFLOW_EXPERIMENT_NAME=mine", "MLFLOW_RUN_ID"]
     assert len(store.describe_ignored_variables("mine")) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://me:secret@h:5000/a", "http://h:5000/a"),
+        ("http://me:se@cret@h", "http://h"),
+        ("postgresql+psycopg://me:se/cr:et@h/db", "postgresql+psycopg://h/db"),
+        ("http://secret@h", "http://h"),
+        ("http://h:5000/user/me@x.org/mlflow", "http://h:5000/user/me@x.org/mlflow"),
+        ("sqlite:///C:/Users/me@x.org/mlflow.db", "sqlite:///C:/Users/me@x.org/mlflow.db"),
+    ],
+)
+def test_addresses_are_shown_without_passwords(address, shown):
+    """Whatever letters a password has; a path with an @ stays."""
+    assert redact_address(address) == shown
+
+
+@pytest.mark.parametrize("address", ["databricks", "databricks://profile"])
+def test_databricks(address, tmp_path):
+    """Its default profile has no scheme; the server decides where files go."""
+    run_store = RunStore(tmp_path, address)
+    assert run_store.resolve_address() == address
+    assert store.choose_artifact_location(run_store) is None
+    assert not run_store.is_beside_runs()

@@ -9,17 +9,18 @@ from mlflow import MlflowClient
 
 from attncli import records
 from attncli.track import RunStore, Tracker, provenance, sync_runs
+from attncli.track.artifacts import attach_to_run, delete_runs
 from attncli.track.provenance import ProcessIdentity
 from tests.track.recorded_runs import FACTS, WHOLE, doubled, epoch, evaluation, folder, recipe, run
 
 
-def on_disk(runs, of, flow=WHOLE, status="FINISHED"):
+def on_disk(runs, of, flow=WHOLE, status="FINISHED", started_ms=1_600_000_000_000, run_id=None):
     """The folder of a run that no store has heard of."""
     path = folder(runs, of)
-    begun = replace(provenance.begin_provenance(path, of, FACTS, {"cpu": "x"}), started_ms=1_600_000_000_000)
+    begun = provenance.begin_provenance(path, of, FACTS, {"cpu": "x"})
     for record in flow:
         records.append_record(path, record)
-    provenance.end_provenance(path, begun, status)
+    provenance.end_provenance(path, replace(begun, started_ms=started_ms, run_id=run_id), status)
     return path
 
 
@@ -162,3 +163,27 @@ def test_a_run_of_another_folder_is_left_alone(tmp_path):
         [done] = sync_runs(store)
         assert (done.run_id, done.points) == (run_id, 8)
         assert client.get_run(run_id).data.metrics["val/top1"] == top1
+
+
+@pytest.mark.parametrize("run_id", [None, "f" * 32], ids=["without a store", "with a store of its own"])
+def test_two_folders_that_trained_elsewhere_share_a_store_later(tmp_path, run_id):
+    """A run of the same recipe is that of a folder only if it began at the same time, in `sync` and in `rm`."""
+    of, uri = recipe(seed=12), f"sqlite:///{tmp_path}/shared/mlflow.db"
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "a.png").write_bytes(b"a")
+    theirs, ours = (RunStore(tmp_path / name, uri) for name in ("a", "b"))
+    for store, started_ms in ((theirs, 1_600_000_000_000), (ours, 1_600_000_000_001)):
+        on_disk(store.runs, of, started_ms=started_ms, run_id=run_id)
+    first = [sync_runs(store)[0] for store in (theirs, ours)]
+    assert [outcome.created for outcome in first] == [True, True]
+    again = [sync_runs(store)[0] for store in (theirs, ours)]
+    assert [(outcome.run_id, outcome.created) for outcome in again] == [(outcome.run_id, False) for outcome in first]
+    client = MlflowClient(ours.resolve_address())
+    assert [client.get_run(outcome.run_id).info.start_time % 10 for outcome in first] == [0, 1]
+    digest = of.compute_digest()
+    assert attach_to_run([tmp_path / "a.png"], digest, "look", run_store=ours) == first[1].run_id
+    assert delete_runs(digest, run_store=ours) == 1
+    stages = [client.get_run(outcome.run_id).info.lifecycle_stage for outcome in first]
+    assert stages == ["active", "deleted"]
+    (folder(theirs.runs, of) / provenance.ORIGIN_FILE).unlink()
+    assert delete_runs(digest, run_store=theirs) == 0  # nothing says that the run is of this folder

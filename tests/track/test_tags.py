@@ -40,6 +40,23 @@ def test_images_have_a_name(keys, name):
     assert tags.name_images(recipe(**{f"data__{key}": value for key, value in keys.items()})) == name
 
 
+@pytest.mark.parametrize(
+    ("root", "name"), [(".", "mini"), ("..", "mine"), ("sub/..", "mini"), ("~", "home"), ("/", "folder")]
+)
+def test_images_of_a_folder_without_a_name_are_called_as_the_folder(root, name, tmp_path, monkeypatch):
+    """Also if the recipe is read in another folder later, as that of a run is. By its whole path it is the same run."""
+    for folder in ("mine/mini", "home"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "mine/mini")
+    of = recipe(data__name="folder", data__root=root)
+    assert of.compute_digest() == recipe(data__name="folder", data__root=of.data.root).compute_digest()
+    monkeypatch.chdir(tmp_path)
+    written = recipes.Recipe.model_validate(recipes.parse_yaml(of.to_yaml()))
+    assert tags.name_images(written) == name
+
+
 def test_params_are_written_as_in_a_recipe():
     """Numbers, booleans, none and lists as YAML has them, options each under a key of their own."""
     found = tags.flatten_params(recipe(model__options={"gamma": 2.0}, model__stages=[1, -1], train__compile=True))

@@ -134,9 +134,10 @@ def _list_seeds(seeds: int | list[int] | None) -> list[int]:
 
 def _check_overrides(overrides: Iterable[str], values: Mapping[str, Any], seeds: int | list[int] | None) -> None:
     """Raise UserError if `--set` replaces the networks of the claim, or gives a key another value than an option."""
-    from attncli.recipe import parse_override
+    from attncli.recipe import parse_override, split_section
 
-    for key, name in map(parse_override, overrides):
+    settings = [setting for item in overrides for setting in split_section(*parse_override(item)).items()]
+    for key, name in settings:
         if key in ("model.attn", "model.backbone"):
             advice = f"--backbone {name}" if key == "model.backbone" else "`attncli sweep --attn NAMES` trains others"
             raise UserError(f"--set {key}={name}: the claim says which networks are trained", advice)
