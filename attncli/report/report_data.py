@@ -49,7 +49,7 @@ def gather_report_data(
     rows = [row for row in all_rows if not attn or row.attn in shown_mechanisms]
     tables = comparison.group_comparison_rows(rows)
     shown = {row.attn for row in rows} - {NONE} | set(attn)
-    published_rows = [row for row in published.load_published_rows() if row.attn in shown]
+    published_rows = [row for row in published.load_published_rows() if any(map(row.is_about, shown))]
     now = datetime.now().astimezone()
     return ReportData(
         title=title,
