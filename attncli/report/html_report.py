@@ -1,5 +1,6 @@
 """The report as one HTML file that needs neither network nor other files; its template is page.html.jinja."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,6 +68,7 @@ def render_html(report_data: ReportData) -> str:
     )
     environment.filters["breakable"] = _mark_breaks
     environment.filters["code"] = _mark_code
+    environment.filters["slug"] = _make_slug
     return (
         environment.get_template(TEMPLATE).render(
             report=report_data,
@@ -163,6 +165,11 @@ def draw_charts(rows: Sequence[ComparisonRow], epochs: RunEpochs) -> list[Chart]
         ),
     ]
     return [Chart(Markup(svg), name, caption) for svg, name, caption in charts if svg]
+
+
+def _make_slug(outcome: str) -> str:
+    """Return the name of an outcome as one word, which is a class of page.css."""
+    return "-".join(re.findall(r"\w+", outcome))
 
 
 def _mark_code(text: str) -> Markup:

@@ -10,6 +10,7 @@ from attncli.analysis.count_cache import CountCache
 from attncli.claims import claim_files, judge
 from attncli.claims.evidence import Evidence, gather_evidence
 from attncli.claims.throughput import SpeedStore
+from attncli.claims.verdict import OUTCOMES
 from attncli.literature import published
 from attncli.records import Epoch, append_record
 from attncli.report.html_report import FOLDER, _mark_code, choose_captions, draw_charts, render_html
@@ -215,3 +216,17 @@ def test_markdown(report_data):
     assert "| c0 | accuracy | " in text
     assert "### digits, resnet20" in text
     assert "2 claims: 2 hold" in text
+
+
+def test_each_verdict_filters_its_own_claims(report_data):
+    """A button's value is a class of the claims with its verdict and of no other, and the class has a color."""
+    first = report_data.verdicts[0]
+    page = render_html(replace(report_data, verdicts=[replace(first, outcome=outcome) for outcome in OUTCOMES]))
+    buttons = dict(re.findall(r'<button value="([^"]*)"[^>]*>([^<]*)<', page))
+    claims = re.findall(r'<details class="claim ([^"]*)">.*?<span class=badge>([^<]*)<', page, re.DOTALL)
+    shown = {
+        text: [outcome for classes, outcome in claims if value in classes.split()] for value, text in buttons.items()
+    }
+    assert shown == {outcome: [outcome] for outcome in OUTCOMES}
+    colored = set(re.findall(r"\.([\w-]+)(?=[^{}]*\{ --tone:)", (FOLDER / "page.css").read_text()))
+    assert set(buttons) == colored
