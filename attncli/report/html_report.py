@@ -16,6 +16,7 @@ from attncli.analysis.deviation import PublishedFigure
 from attncli.claims.verdict import OUTCOMES, ClaimVerdict
 from attncli.report import claims, comparison, comparison_note, published_tables
 from attncli.report.column_layout import split_name
+from attncli.report.comparison_remarks import list_remarks
 from attncli.report.cost_figures import draw_cost_chart
 from attncli.report.curve_figure import RunEpochs, draw_learning_curves
 from attncli.report.difference_figures import draw_differences
@@ -114,6 +115,7 @@ def _list_groups(report_data: ReportData) -> list[dict[str, Any]]:
         {
             "title": title,
             "rows": rows,
+            "remarks": list_remarks(rows),
             "charts": draw_charts(rows, report_data.epochs.get(title, {})),
             "origin": report_data.origins.get(title),
         }

@@ -13,6 +13,7 @@ from attncli.claims.throughput import SpeedStore
 from attncli.claims.verdict import OUTCOMES
 from attncli.literature import published
 from attncli.records import Epoch, append_record
+from attncli.report.comparison_remarks import list_remarks
 from attncli.report.html_report import FOLDER, _mark_code, choose_captions, draw_charts, render_html
 from attncli.report.report_data import gather_report_data, render_markdown
 from attncli.runs import FailedRun, RunStore, read_folder_runs
@@ -169,6 +170,16 @@ def test_ones_own_runs_come_before_the_claims(report_data):
     assert page.index("id=runs") < page.index("id=claims") < page.index("class=tiles")
     assert "<h1>My &lt;title&gt;</h1>" in page
     assert "<h2 id=claims>Claims</h2>" in page
+
+
+def test_remarks_stand_with_their_table(report_data):
+    """The page says what the table of a terminal says: how many variants were tested, what a mark at a speed means."""
+    rows = [replace(row, train_ratio=0.5, train_limit="host") for row in report_data.rows]
+    text = read_page(replace(report_data, rows=rows)).text
+    assert "0.50*" in text
+    remarks = list_remarks(rows)
+    assert len(remarks) > 1
+    assert all(remark in text for remark in remarks)
 
 
 def test_captions_promise_no_interval_of_one_seed(report_data):
