@@ -1,12 +1,12 @@
 """Trained networks leave: exported and loaded back, classifying files, evaluated elsewhere, fine-tuned."""
 
+import gc
 import itertools
 import json
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from attncli import data, model
 from attncli import recipe as recipes
 from attncli.analysis.compare import compare_variants
 from attncli.analysis.comparison_row import ComparisonRow
-from attncli.commands.eval import EvaluatedRun
+from attncli.commands.eval import EvaluatedRun, _evaluate_run
 from attncli.errors import RunFailedError, UserError
 from attncli.interpret.load_run import load_finished_run
 from attncli.model import InputSpec
@@ -280,8 +280,7 @@ def test_a_variant_with_a_failed_seed_is_not_judged_elsewhere_either(
     def evaluate_run(folder: Path, _: EvaluationRequest) -> EvaluatedRun:
         recipe = recipes.read(folder / "recipe.yaml")
         right = 500 + 3 * recipe.seed + (200 + recipe.seed if recipe.model.attn == "eca" else 0)
-        trained = SimpleNamespace(folder=folder, recipe=recipe)
-        return EvaluatedRun(cast(TrainedNetwork, trained), [make_evaluation([True] * right + [False] * (1000 - right))])
+        return EvaluatedRun(folder, recipe, [make_evaluation([True] * right + [False] * (1000 - right))])
 
     monkeypatch.setattr("attncli.commands.eval._evaluate_run", evaluate_run)
     table = line("eval", "all", "--split", "val")
@@ -298,13 +297,28 @@ def test_variants_that_are_not_evaluated_are_told(tmp_path: Path, monkeypatch: p
     def evaluate_run(folder: Path, _: EvaluationRequest) -> EvaluatedRun:
         recipe = recipes.read(folder / "recipe.yaml")
         right = 500 + 3 * recipe.seed + len(recipe.model.attn)
-        trained = SimpleNamespace(folder=folder, recipe=recipe)
-        return EvaluatedRun(cast(TrainedNetwork, trained), [make_evaluation([True] * right + [False] * (1000 - right))])
+        return EvaluatedRun(folder, recipe, [make_evaluation([True] * right + [False] * (1000 - right))])
 
     monkeypatch.setattr("attncli.commands.eval._evaluate_run", evaluate_run)
     names = [f"{attn}-resnet20-s{seed}" for attn, seed in itertools.product(("none", "eca"), range(2))]
     assert "2 further variants of the same baseline left out" in line("eval", *names, "--split", "val").err
     assert "left out" not in line("eval", "all", "--split", "val").err
+
+
+def test_networks_that_were_evaluated_are_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a hundred runs would fill the memory before the first row is printed."""
+    networks: list[weakref.ref[torch.nn.Module]] = []
+
+    def load(folder: Path) -> TrainedNetwork:
+        trained = load_trained_network(folder)
+        networks.append(weakref.ref(trained.net))
+        return trained
+
+    monkeypatch.setattr("attncli.trained.load_trained_network", load)
+    evaluated = _evaluate_run(folder, EvaluationRequest(data_values={}))
+    gc.collect()
+    assert len(evaluated.evaluations) == 1
+    assert [network() for network in networks] == [None]
 
 
 def test_a_network_of_another_device_is_evaluated_here() -> None:
