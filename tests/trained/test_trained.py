@@ -440,6 +440,29 @@ def test_runs_of_other_folders_are_compared(folder: Path, tmp_path: Path) -> Non
     assert any(text.split()[:3] == ["|", "eca", "|"] for text in table.splitlines()), table
 
 
+def test_a_sheet_shows_the_first_images_after_the_predictions(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The predictions are there even if the sheet cannot be written; of thousands of images it would take hours."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("attncli.commands.predict.MOST_DRAWN", 2)
+    for name in "abc":
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(f"{name}.png")
+    drawn: list[int] = []
+
+    def draw(images: list[Image.Image], labels: list[str], title: str, path: Path) -> None:
+        drawn.append(len(images))
+        assert len(labels) == len(images)
+        raise UserError(f"{path}: no room", "")
+
+    monkeypatch.setattr("attncli.report.contact_sheet.draw_contact_sheet", draw)
+    files = ("a.png", "b.png", "c.png")
+    done = line("predict", "eca-resnet20-s0", *files, "--sheet", "s.png", "--runs", str(folder.parent))
+    assert done.code == 2
+    assert [row.partition(",")[0] for row in done.out.splitlines()] == ["file", *files]
+    assert drawn == [2]
+
+
 def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each takes the run's name and prints JSON; a wrong word is one line."""
     monkeypatch.chdir(tmp_path)
