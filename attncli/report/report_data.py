@@ -1,5 +1,6 @@
 """The data of the report, gathered from the finished runs."""
 
+import re
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -97,6 +98,11 @@ def _format_machine(machine: Mapping[str, Any]) -> str:
     if machine.get("usable_cpus"):
         parts.append(format_quantity(machine["usable_cpus"], "core"))
     return ", ".join([*parts, f"torch {machine.get('torch')}", f"Python {machine.get('python')}"])
+
+
+def is_markdown_report(text: str) -> bool:
+    """Return whether a text is a report that `render_markdown` made: the version stands below its title."""
+    return re.match(r"# [^\n]*\n\nattncli \d", text) is not None
 
 
 def render_markdown(report_data: ReportData) -> str:
