@@ -123,3 +123,12 @@ def test_a_class_of_ones_own_has_no_paper() -> None:
     assert not re.search(r"^Paper ", text, re.MULTILINE)
     assert field(text, "Title") == "CBAM"
     assert field(shown("eca"), "Paper").endswith("arXiv 1910.03151)")
+
+
+def test_blank_lines_of_a_docstring_are_text() -> None:
+    """Two paragraphs may be three blank lines apart; of a combination one part may have no docstring."""
+    code = "class Mine(nn.Module):\n    def __init__(self, channels):\n        super().__init__()\n"
+    Path("far.py").write_text(f'"""Above.\n\n\n\nBelow."""\n\nfrom torch import nn\n\n\n{code}')
+    assert shown("far.py").startswith("Above.\n\n\n\nBelow.\n")
+    Path("bare.py").write_text(f"from torch import nn\n\n\n{code}")
+    assert "Paper" not in shown("se+bare.py").splitlines()[0]
