@@ -45,10 +45,9 @@ def gather_report_data(
         title: Stands above the report.
         is_literature: Whether the claims are those of the literature, or the user's own.
     """
-    shown_mechanisms = {*attn, NONE}
     all_rows = compare_variants(evidence.runs, planned_seeds=evidence.planned_seeds, failures=evidence.failures)
-    rows = [row for row in all_rows if not attn or row.attn in shown_mechanisms]
-    tables = comparison.group_comparison_rows(rows)
+    tables = _select_tables(comparison.group_comparison_rows(all_rows), attn)
+    rows = [row for _, part in tables for row in part]
     shown = {row.attn for row in rows} - {NONE} | set(attn)
     published_rows = [row for row in published.load_published_rows() if row.attn in shown]
     now = datetime.now().astimezone()
@@ -63,6 +62,17 @@ def gather_report_data(
         origins={title: _describe_table_origin([run for row in part for run in row.runs]) for title, part in tables},
         report_commands=report_commands,
     )
+
+
+def _select_tables(
+    tables: Sequence[tuple[str, list[ComparisonRow]]], attn: Sequence[str]
+) -> list[tuple[str, list[ComparisonRow]]]:
+    """Return the tables that have one of these mechanisms, each with these and its plain network; all for none."""
+    return [
+        (title, [row for row in part if not attn or row.attn in (*attn, NONE)])
+        for title, part in tables
+        if not attn or any(row.attn in attn for row in part)
+    ]
 
 
 def list_report_experiments(report_data: ReportData) -> list[str]:

@@ -98,6 +98,20 @@ def test_planned_and_failed_seeds_count_as_in_compare(tmp_path, monkeypatch):
     assert gather_rows(("eca",)).keys() == {"none", "eca"}
 
 
+def test_a_plain_network_without_the_mechanism_is_not_shown(tmp_path, monkeypatch):
+    """Of two recipes the report on eca has the one in which eca was trained, with its plain network."""
+    monkeypatch.setattr(published, "load_published_rows", list)
+    for attn, lr in (("none", 0.1), ("eca", 0.1), ("none", 0.3), ("se", 0.3)):
+        run(tmp_path, attn=attn, seed=0, top1=0.9, train__lr=lr)
+    evidence = gather_evidence(RunStore(tmp_path))
+    reports = {name: gather_report_data(["runs"], [], evidence, attn=[name]) for name in ("eca", "none")}
+    learning_rates = {
+        name: sorted((row.attn, row.runs[0].recipe.train.lr) for row in report.rows) for name, report in reports.items()
+    }
+    assert learning_rates == {"eca": [("eca", 0.1), ("none", 0.1)], "none": [("none", 0.1), ("none", 0.3)]}
+    assert len(reports["eca"].origins) == 1
+
+
 def test_untracked_runs_of_one_digest_keep_their_own_curves(tmp_path, monkeypatch):
     """Two people did the same recipes in other precisions, without MLflow: each table has its own runs' epochs."""
     monkeypatch.setattr(published, "load_published_rows", list)
