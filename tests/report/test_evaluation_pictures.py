@@ -127,7 +127,10 @@ def test_bars_are_as_long_as_the_accuracy() -> None:
 
 def test_long_names_leave_room_for_the_bars() -> None:
     """ImageNet names a class by all its synonyms; the panel has a third of the picture at least."""
-    classes = ["American Staffordshire terrier, Staffordshire terrier, American pit bull terrier, pit bull terrier", "b"]
+    classes = [
+        "American Staffordshire terrier, Staffordshire terrier, American pit bull terrier, pit bull terrier",
+        "b",
+    ]
     canvas = make_class_accuracy(evaluation(), classes)
     boxes = dict(canvas.texts)
     assert any(text.startswith("50.0   50.0 as American") for text in boxes)

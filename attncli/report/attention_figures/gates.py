@@ -140,9 +140,7 @@ def draw_choice(axes: list[Axes], inputs: PanelInputs) -> int:
     return used_axes
 
 
-def _draw_weights(
-    ax: Axes, view: "SiteView", distribution: "SiteDistribution | None", names: Sequence[str]
-) -> None:
+def _draw_weights(ax: Axes, view: "SiteView", distribution: "SiteDistribution | None", names: Sequence[str]) -> None:
     """Draw the weights of one image as bars, with the mean over images if many are known."""
     highest = float(view.values.max())
     ax.bar(range(len(names)), view.values, color=COLOURS[4], width=0.7, label="this image")
