@@ -126,9 +126,7 @@ def test_a_class_of_ones_own_has_no_paper() -> None:
 
 
 def test_blank_lines_of_a_docstring_are_text() -> None:
-    """Two paragraphs may be three blank lines apart; of a combination one part may have no docstring."""
+    """Two paragraphs may be three blank lines apart."""
     code = "class Mine(nn.Module):\n    def __init__(self, channels):\n        super().__init__()\n"
     Path("far.py").write_text(f'"""Above.\n\n\n\nBelow."""\n\nfrom torch import nn\n\n\n{code}')
     assert shown("far.py:Mine").startswith("Above.\n\n\n\nBelow.\n")
-    Path("bare.py").write_text(f"from torch import nn\n\n\n{code}")
-    assert shown("se+bare.py:Mine").startswith(attention.describe_mechanism("se").doc.splitlines()[0])
