@@ -53,10 +53,16 @@ def _find_units(tree: Expression) -> set[Unit]:
 
 
 def _is_decided(left_side: Expression, link: ComparisonLink) -> bool:
-    """Return whether a comparison of accuracies comes out the same whatever they are. One with 0 is let through."""
+    """Return whether a comparison of accuracies comes out the same whatever they are.
+
+    One accuracy beside 0 or 1 is let through: it says nothing, and means nothing else.
+    """
+    sides = (left_side, link.right)
+    is_limit = any(isinstance(side, Number) and side.value in (0, 1) for side in sides)
     quantities = [*language.iterate_quantities(left_side), *language.iterate_quantities(link)]
-    is_with_zero = any(isinstance(side, Number) and side.value == 0 for side in (left_side, link.right))
-    if is_with_zero or not any(quantity.name in ACCURACY for quantity in quantities):
+    if (is_limit and any(isinstance(side, Quantity) for side in sides)) or not any(
+        quantity.name in ACCURACY for quantity in quantities
+    ):
         return False
     low, high = _find_range(BinaryOperation("-", left_side, link.right))
     if link.tolerance is None:

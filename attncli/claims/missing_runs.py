@@ -68,10 +68,7 @@ def plan_claim_trainings(
     overrides, values = list(overrides), dict(values or {})
     dataset = values.get("data.name")
     parts = [(claim, part) for claim in claims for part in _list_accuracy_parts(claim, backbone, dataset)]
-    files = [
-        [path or _find_file(claim, quantity, part, dataset, fast) for quantity in part]
-        for claim, part in parts
-    ]
+    files = [[path or _find_file(claim, quantity, part, dataset, fast) for quantity in part] for claim, part in parts]
     return [
         ClaimTraining(
             claim.id, file, _make_recipe_for(claim, quantity, file, values | {"seed": seed}, overrides, path is None)

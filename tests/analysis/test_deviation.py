@@ -70,7 +70,7 @@ def test_the_first_version_is_told_by_the_depth(backbone, ours, first_version, o
 
 
 def test_tables_that_count_in_two_units_are_read_in_their_own():
-    """Plain networks of ECA-Net's Table 3 stand in one file, those with ECA in another: both in 2^30, none is ResNet v1."""
+    """Plain networks of the table of ECA-Net stand in one file, those with ECA in another: all in 2^30, none is v1."""
     table = [r for r in published.load_published_rows() if r.source == "ECA-Net paper Table 3"]
     bottlenecks = [r for r in table if r.backbone in deviation.FIRST_VERSION_SHARES and r.attn in ("none", "eca")]
     figures = [f for f in collect_figures(bottlenecks, CountCache()) if f.name == "macs"]

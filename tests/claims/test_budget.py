@@ -47,7 +47,10 @@ def test_the_budget_is_that_of_the_shortest_run(tmp_path):
     [
         ({"data__name": "cifar10", "train__epochs": 164}, "164 of 164 epochs, 50,000 of 50,000 images"),
         (SHORT, "2 of 164 epochs, 2,700 of 50,000 images"),
-        ({"data__name": "mnist", "data__fraction": 0.5, "train__epochs": 164}, "164 of 164 epochs, 30,000 of 60,000 images"),
+        (
+            {"data__name": "mnist", "data__fraction": 0.5, "train__epochs": 164},
+            "164 of 164 epochs, 30,000 of 60,000 images",
+        ),
     ],
 )
 def test_on_another_dataset_the_budget_is_that_of_the_dataset(tmp_path, keys, words):

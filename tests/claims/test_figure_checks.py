@@ -48,6 +48,7 @@ def test_accuracies_beside_points_without_a_percent_sign_are_refused(check: str)
     "check",
     [
         f"top1({A}) > 0",
+        f"1 > top1({A}) > top1({B})",
         f"top1({A}) / top1({B}) > 1",
         f"100 * (top1({A}) - top1({B})) > 1",
         f"1 - top1({A}) < 1 - top1({B})",

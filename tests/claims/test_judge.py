@@ -242,13 +242,13 @@ def test_undecided_says_how_many_seeds(tmp_path):
 
 
 def test_the_command_for_more_seeds_has_those_that_were_trained(tmp_path):
-    """Seeds 10 to 12 are among them, so that so many in all are the number that was planned."""
+    """Seeds 100 to 102 are among them, so that so many in all are the number that was planned."""
     for attn, accuracies in (("eca", [0.91, 0.92, 0.90]), ("none", [0.90, 0.90, 0.90])):
-        for seed, top1 in enumerate(accuracies, start=10):
+        for seed, top1 in enumerate(accuracies, start=100):
             run(tmp_path / "runs", attn=attn, seed=seed, top1=top1, planned=3)
     found = verdict(tmp_path, f"{ECA} > {PLAIN}")
     seeds = found.command.partition(" --seeds ")[2].split(",")
-    assert seeds[:5] == ["10", "11", "12", "0", "1"]
+    assert seeds[:5] == ["100", "101", "102", "0", "1"]
     assert len(seeds) == len(set(seeds)) == 3 + found.more_seeds
 
 
@@ -429,7 +429,6 @@ def test_transfer_is_told(tmp_path):
     assert other.outcome == "carries over"
     assert other.labels == (
         "on another network: resnet20 (claimed of resnet50)", "on another dataset: digits (claimed on imagenet)",
-        "a short schedule: 12 of 100 epochs",
     )  # fmt: skip
 
 

@@ -81,7 +81,8 @@ def test_a_figure_alone_is_trained_beside_the_plain_network(tmp_path):
     """If an accuracy of that network is published for the dataset: it shows that the recipe trains."""
     check = "top1(resnet20 + highway[gate_bias=0]) < 80 %"
     attns = {
-        on: [recipe.model.attn for recipe in recipes(tmp_path, check, on=on, seeds=(0,))] for on in ("cifar10", "digits")
+        on: [recipe.model.attn for recipe in recipes(tmp_path, check, on=on, seeds=(0,))]
+        for on in ("cifar10", "digits")
     }
     assert attns == {"cifar10": ["highway", "none"], "digits": ["highway"]}
     relative = check.replace("< 80 %", "> top1(resnet20 + se) - 1 %")

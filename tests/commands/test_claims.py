@@ -96,7 +96,7 @@ def test_published():
     ("options", "networks"),
     [
         (("--attn", "dcn"), {"small 4-conv CNN + dcn v1 @conv4"}),
-        (("--attn", "stn"), {"CNN + stn affine", "CNN + 2 x stn"}),
+        (("--attn", "stn"), {"CNN + stn affine", "Inception + BN, 224px + 2 x stn"}),
         (("--backbone", "wide_resnet28_10"), {"wide_resnet28_10", "wide_resnet28_10 + aa"}),
         (("--backbone", "resnext50_32x4d"), {"resnext50_32x4d + sk", "resnext50_32x4d + simam"}),
         (("--backbone", "resnext50"), {"resnext50_32x4d + simam"}),
