@@ -23,7 +23,7 @@ from attncli.claims.comparison import ClaimComparison, find_network_key
 from attncli.claims.evaluate import compute_slacks, evaluate_expression, find_null_difference
 from attncli.claims.language import ACCURACY, Quantity
 from attncli.claims.reference_accuracy import describe_shortfall
-from attncli.claims.seed_numbers import compute_power, read_plan
+from attncli.claims.seed_numbers import compute_power, read_variant_plan
 from attncli.claims.verdict import TrainedOutcome
 from attncli.recipe import find_recipe_file
 from attncli.runs import FailedRun, FinishedRun
@@ -184,7 +184,7 @@ def _make_tested_outcome(
     p_holds, p_fails = compute_p_values(slack, forgiving)
     used_runs = [runs[name][seed] for name in needed for seed in seeds]
     weakest = min(slack, key=statistics.fmean)
-    plan = read_plan(used_runs, planned_seeds)
+    plan = read_variant_plan(used_runs, planned_seeds)
     return TrainedOutcome(
         text=comparison.text,
         outcome="undecided",

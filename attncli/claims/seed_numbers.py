@@ -13,7 +13,7 @@ from attncli.runs import FinishedRun
 POWER_OF_EACH_SIDE = 0.9  # of the two tests of an equivalence, so that both together have 0.8
 
 
-def read_plan(runs: Sequence[FinishedRun], declared: int | None) -> SeedPlan:
+def read_variant_plan(runs: Sequence[FinishedRun], declared: int | None) -> SeedPlan:
     """Return the plan behind the runs of a comparison. As in `compare`, that of the plain network does not count.
 
     Other mechanisms were trained with its runs, before or after, and had plans of their own.

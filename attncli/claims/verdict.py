@@ -1,7 +1,7 @@
 """The verdict on a claim, with the numbers that it rests on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 from attncli.analysis.looks import SeedPlan
@@ -90,7 +90,7 @@ class TrainedOutcome(ComparisonOutcome):
     level: float | None = None  # of the test, by the planned number of seeds; None: too early
     next_level: float = 0.05  # at which a plan of one more seed would be judged
     planned_seeds: int | None = None
-    plan: SeedPlan = SeedPlan()  # of the seeds, those planned before too
+    plan: SeedPlan = field(default_factory=SeedPlan)  # of the seeds, those planned before too
     shortfall: str = ""  # why accuracies this low decide nothing
     failure: str = ""  # which seeds failed: what is left of them decides nothing
     failed_seeds: tuple[int, ...] = ()

@@ -150,9 +150,7 @@ def _load_data_and_network(
         return dataset, model.build(recipe, make_input_spec(dataset), listener.on_stage)
 
 
-def _list_tags(
-    tags: Mapping[str, str], recipe: Recipe, accelerator: Accelerator, cache_folder: Path
-) -> dict[str, str]:
+def _list_tags(tags: Mapping[str, str], recipe: Recipe, accelerator: Accelerator, cache_folder: Path) -> dict[str, str]:
     """Return the tags of a run: those given, what two runs must share to be compared, and how many seeds are planned.
 
     A sweep may plan more seeds than its recipe, and its recipe more than this sweep trains: the larger number counts.

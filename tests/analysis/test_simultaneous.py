@@ -129,7 +129,7 @@ def test_a_plan_after_a_look_is_no_first_look():
 
 
 def test_the_level_of_a_plan_is_that_of_its_own_number_of_seeds():
-    """What `choose_next_level` foretells is what the seeds then get: without a plan, by one after it, by a later one."""
+    """What `choose_next_level` foretells is what seeds get: without a plan, by one after it, by a later plan."""
     for looked_at, more in ((3, 4), (3, 20), (6, 50)):
         foretold = looks.SeedPlan().choose_next_level(looked_at, more)
         assert foretold == looks.SeedPlan().choose_level(more)

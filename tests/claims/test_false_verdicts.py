@@ -88,7 +88,9 @@ def test_power_is_as_foretold(tmp_path):
     found = outcomes(tmp_path, [f"{A} > {PLAIN}"], {"eca": 0.01}, times=1000)
     foretold = stats.t_test_power(SEEDS, 0.005 * np.sqrt(2), 0.01, alpha=looks.FIRST_LEVEL)
     difference = stats.MeanEstimate(n=SEEDS, mean=0.0, sd=0.005 * np.sqrt(2) / 2, low=None, high=None)
-    assert seed_numbers.compute_power(difference, looks.SeedPlan((SEEDS,)), False) == pytest.approx(foretold)  # of half as much
+    assert seed_numbers.compute_power(difference, looks.SeedPlan((SEEDS,)), False) == pytest.approx(
+        foretold
+    )  # of half as much
     assert 0.5 < foretold < 0.9
     assert share(found, "holds") == pytest.approx(foretold, abs=0.05)
 
