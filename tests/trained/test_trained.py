@@ -419,6 +419,20 @@ def test_predictions_are_those_of_the_network(folder: Path, tmp_path: Path) -> N
         predict_files(trained, [tmp_path / "notes.txt"])
 
 
+def test_predictions_see_what_the_tests_saw(tmp_path: Path) -> None:
+    """With resized crops the test images of a dataset in memory are shown whole: data.centre is noted to do nothing."""
+    folder, recipe = trained_run(tmp_path / "runs", data__crop="resized")
+    test = data.load(recipe.resolve_data(), cache=tmp_path / "cache").test
+    Image.fromarray(test.images[0].movedim(0, -1).numpy()).save(tmp_path / "a.png")
+    trained = load_trained_network(folder)
+    (prediction,) = predict_files(trained, [tmp_path / "a.png"], top=1)
+    with torch.no_grad():
+        expected = ImageClassifier(trained)(test.images[:1].float() / 255).softmax(1).max()
+    assert prediction.probabilities[0] == pytest.approx(float(expected), abs=1e-5)
+    done = line("eval", str(folder), "--set", "data.centre=1.0", "--runs", str(tmp_path / "runs"))
+    assert "data.centre has no effect" in done.err
+
+
 def test_runs_of_other_folders_are_compared(folder: Path, tmp_path: Path) -> None:
     """They are given by path; the folder of runs of the options has none of them."""
     paths = [str(shutil.copytree(folder, tmp_path / place / folder.name)) for place in ("here", "there")]
