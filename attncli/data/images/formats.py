@@ -22,7 +22,10 @@ SIGNATURES = {
     f"OpenEXR: {CONVERT}": (b"v/1\x01",),
     f"Radiance HDR: {CONVERT}": (b"#?RADIANCE", b"#?RGBE"),
     f"a TIFF or raw file that is broken, or has bands or bits that Pillow lacks: {CONVERT}": (
-        b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",
+        b"II*\0",
+        b"MM\0*",
+        b"II+\0",
+        b"MM\0+",
     ),
     "a PDF": (b"%PDF",),
     f"SVG, a drawing: {CONVERT}": (b"<svg",),
