@@ -173,9 +173,10 @@ def _cut_groups(labels: Tensor, groups: Sequence[str], fraction: float, seed: in
     one part is taken nevertheless.
     """
     is_large = fraction > 0.5
-    share, group_count = Fraction(1 - fraction if is_large else fraction), len(set(groups))
-    one = Fraction(1, max(2, min(round(1 / share), group_count)))
-    several = share.limit_denominator(max(2, min(MOST_PARTS, group_count, int(labels.bincount().max()))))
+    share = Fraction(1 - fraction if is_large else fraction)
+    most = min(len(set(groups)), int(labels.bincount().max()))  # parts that scikit-learn makes
+    one = Fraction(1, max(2, min(round(1 / share), most)))
+    several = share.limit_denominator(max(2, min(MOST_PARTS, most)))
     closest = min(filter(None, (one, several)), key=lambda parts: abs(parts - share))
     try:
         rest, chosen = _cut_stratified(labels, range(closest.numerator), closest.denominator, seed, groups)

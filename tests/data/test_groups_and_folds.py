@@ -37,11 +37,17 @@ def test_groups_stay_together_in_the_validation_cut(fraction: float, expected: i
 def test_several_parts_are_not_taken_if_a_class_is_lost() -> None:
     """The third class is in two groups, which some seeds put into the first two of five parts."""
     labels = LABELS.clone()
-    labels[torch.tensor([0, 40])] = 2
-    for seed in range(40):
+    labels[torch.tensor([0, 1, 2, 4, 5])] = 2
+    for seed in range(10):
         rest, chosen = rows_of(subset.cut_validation(labels, 0.4, seed, GROUPS))
         assert sorted(rest + chosen) == list(range(80))
         assert 2 in labels[rest]
+
+
+def test_a_share_below_that_of_an_image_of_each_class_is_as_small_as_possible() -> None:
+    """A hundredth of 80 images in groups is a cut as any other: it takes one of as many parts as there may be."""
+    groups = [str(row) for row in range(80)]
+    assert len(subset.cut_validation(LABELS, 0.01, 0, groups)[1]) == 2
 
 
 @pytest.mark.parametrize("groups", [None, GROUPS])

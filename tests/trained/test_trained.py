@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from attncli import data, model
 from attncli import recipe as recipes
@@ -424,11 +425,12 @@ def test_predictions_see_what_the_tests_saw(tmp_path: Path) -> None:
     folder, recipe = trained_run(tmp_path / "runs", data__crop="resized")
     test = data.load(recipe.resolve_data(), cache=tmp_path / "cache").test
     Image.fromarray(test.images[0].movedim(0, -1).numpy()).save(tmp_path / "a.png")
-    trained = load_trained_network(folder)
-    (prediction,) = predict_files(trained, [tmp_path / "a.png"], top=1)
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))  # whose probabilities differ with every pixel
+    trained = replace(load_trained_network(folder), net=linear)
+    (prediction,) = predict_files(trained, [tmp_path / "a.png"], top=10)
     with torch.no_grad():
-        expected = ImageClassifier(trained)(test.images[:1].float() / 255).softmax(1).max()
-    assert prediction.probabilities[0] == pytest.approx(float(expected), abs=1e-5)
+        expected = ImageClassifier(trained)(test.images[:1].float() / 255).softmax(1)[0].sort(descending=True).values
+    assert prediction.probabilities == pytest.approx(expected.tolist(), abs=1e-5)
     done = line("eval", str(folder), "--set", "data.centre=1.0", "--runs", str(tmp_path / "runs"))
     assert "data.centre has no effect" in done.err
 

@@ -102,7 +102,7 @@ def _replace_numbers(table: LabelledRows, first: int | None) -> LabelledRows:
     """Return a table with names in place of class numbers that count from `first`; with None, unchanged."""
     if first is None:
         return table
-    labels = [table.names[label - first] if isinstance(label, int) else label for label in table.labels]
+    labels: list[Label] = [table.names[label - first] if isinstance(label, int) else label for label in table.labels]
     return replace(table, labels=labels)
 
 
