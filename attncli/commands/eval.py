@@ -59,10 +59,10 @@ def command(
 ) -> None:
     """Evaluate each finished RUN, or `all` of them, on other images than its test set.
 
-    Corruptions are those of CIFAR-10-C and ImageNet-C, computed on the fly: the same pixels for every run. Classes
-    are matched by name. Several runs are compared as `attncli compare` does, paired seed by seed, by the mean over
-    the corruptions; with --format markdown or latex that is all. p values are corrected for the mechanisms that are
-    evaluated. CSV and JSON have each run on each corruption.
+    Corruptions are those of CIFAR-10-C, Tiny-ImageNet-C and ImageNet-C, by the size of the images, computed on the fly:
+    the same pixels for every run. Classes are matched by name. Several runs are compared as `attncli compare` does,
+    paired seed by seed, by the mean over the corruptions; with --format markdown or latex that is all. p values are
+    corrected for the mechanisms that are evaluated. CSV and JSON have each run on each corruption.
 
     More in `attncli help trained-networks`.
 
