@@ -198,7 +198,7 @@ def test_evaluation_elsewhere_is_that_of_the_run(folder: Path) -> None:
     assert (own.count_correct(), own.images) == (predictions.mark_correct().sum(), len(predictions.labels))
     again = evaluate_split(trained.net, images.test, images, trained.recipe, name="test")
     assert (own.images, own.top1, own.loss) == (382, again.top1, pytest.approx(again.loss))
-    noisy = EvaluationRequest(data_values={}, corruptions=("gaussian-noise", "fog"), severity=5)
+    noisy = EvaluationRequest(data_values={}, corruptions=("gaussian-noise", "fog"), severities=(5,))
     first, second = (evaluate_elsewhere(trained, images, noisy) for _ in range(2))
     assert [e.confusion for e, _ in first] == [e.confusion for e, _ in second]
     assert [e.split for e, _ in first] == ["gaussian-noise-5", "fog-5"]
