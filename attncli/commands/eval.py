@@ -25,11 +25,11 @@ from attncli.errors import UserError, unknown_name_error
 from attncli.system.terminal import find_text_width
 
 if TYPE_CHECKING:
+    from attncli.recipe import Recipe
     from attncli.records import Evaluation
     from attncli.runs import FinishedRun
     from attncli.track.predictions import ImagePredictions
     from attncli.trained.evaluate import EvaluationRequest
-    from attncli.trained.network import TrainedNetwork
 
 ALL = "all"
 FIGURES = ("top1", "top5", "loss")
@@ -91,7 +91,7 @@ def command(
     evaluated_runs = [_evaluate_run(folder, request) for folder in _locate_runs(runs, names)]
     for text in dict.fromkeys(text for run in evaluated_runs for text in run.remarks):
         echo_note(f"note: {text}")
-    run_names = distinguish_names([run.trained.recipe for run in evaluated_runs])
+    run_names = distinguish_names([run.recipe for run in evaluated_runs])
     named_runs = list(zip(run_names, evaluated_runs, strict=True))
     rows = [row for name, run in named_runs for row in _make_rows(name, run, request)]
     for name, run in named_runs:
@@ -168,10 +168,12 @@ def _read_data_values(dataset: str | None, data_root: str | None, overrides: Seq
 class EvaluatedRun:
     """A run and its results: one evaluation, with the predictions, of each corruption, or of the images as they are.
 
-    `remarks` is what is to be said of the images, if they are another dataset.
+    `remarks` is what is to be said of the images, if they are another dataset. The network is not kept: those of all
+    runs would fill the memory.
     """
 
-    trained: "TrainedNetwork"
+    folder: Path
+    recipe: "Recipe"
     evaluations: "list[tuple[Evaluation, ImagePredictions]]"
     remarks: tuple[str, ...] = ()
 
@@ -189,7 +191,7 @@ def _evaluate_run(folder: Path, request: "EvaluationRequest") -> EvaluatedRun:
     if note := describe_precision(trained.recipe, choose_device()):
         echo_note(f"note: {trained.name}: {note}")
     remarks = (*images.notes, *images.warnings) if "name" in request.data_values else ()
-    return EvaluatedRun(trained, evaluate_elsewhere(trained, images, request), remarks)
+    return EvaluatedRun(folder, trained.recipe, evaluate_elsewhere(trained, images, request), remarks)
 
 
 def _make_rows(name: str, run: EvaluatedRun, request: "EvaluationRequest") -> list[dict[str, Any]]:
@@ -251,13 +253,13 @@ def _print_comparison(evaluated_runs: Sequence[EvaluatedRun], request: "Evaluati
     from attncli.runs import read_failed_runs, read_folder_run
     from attncli.trained.evaluate import replace_test_results
 
-    trained_runs = [(read_folder_run(evaluated.trained.folder), evaluated) for evaluated in evaluated_runs]
+    trained_runs = [(read_folder_run(evaluated.folder), evaluated) for evaluated in evaluated_runs]
     by_digest = {
         run.digest: replace_test_results(run, evaluated.evaluations)
         for run, evaluated in trained_runs
         if run is not None
     }
-    places = list(dict.fromkeys(evaluated.trained.folder.absolute().parent for evaluated in evaluated_runs))
+    places = list(dict.fromkeys(evaluated.folder.absolute().parent for evaluated in evaluated_runs))
     _note_left_out_variants([run for run, _ in trained_runs if run is not None], places)
     failures = [failed for place in places for failed in read_failed_runs(place, warn_of_unreadable_runs)]
     rows = compare_variants([by_digest[digest] for digest in sorted(by_digest)], failures=failures)

@@ -132,7 +132,7 @@ def _wrap_paragraphs(text: str, width: int) -> str:
     """Return a text whose paragraphs fit into `width` columns; those with indented lines, which are maths, stay."""
     paragraphs = [
         paragraph
-        if re.search(r"^\s", paragraph, re.MULTILINE) or max(map(len, paragraph.splitlines())) <= width
+        if re.search(r"^\s", paragraph, re.MULTILINE) or max(map(len, paragraph.splitlines()), default=0) <= width
         else fill_text(paragraph, width)
         for paragraph in text.split("\n\n")
     ]

@@ -126,3 +126,10 @@ def test_a_class_of_ones_own_has_no_paper() -> None:
     assert not re.search(r"^Paper ", text, re.MULTILINE)
     assert field(text, "Title") == "CBAM"
     assert field(shown("eca"), "Paper").endswith("arXiv 1910.03151)")
+
+
+def test_blank_lines_of_a_docstring_are_text() -> None:
+    """Two paragraphs may be three blank lines apart."""
+    code = "class Mine(nn.Module):\n    def __init__(self, channels):\n        super().__init__()\n"
+    Path("far.py").write_text(f'"""Above.\n\n\n\nBelow."""\n\nfrom torch import nn\n\n\n{code}')
+    assert shown("far.py:Mine").startswith("Above.\n\n\n\nBelow.\n")
