@@ -225,7 +225,7 @@ def _warn_of_seeds_beyond(plan: "SweepPlan", runs: Path) -> None:
     if seeds:
         names = format_numbers("seed", sorted(seeds))
         echo_note(
-            f"warning: {names} of this recipe finished before and not in this sweep: verdicts count the new seeds as "
+            f"warning: {names} finished before, outside of this sweep: verdicts count the new seeds as "
             f"unplanned; --set planned_seeds={total} plans all of them (attncli help statistics)"
         )
 

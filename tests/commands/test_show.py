@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from attncli import attention
+from attncli import attention, backbones
 from attncli.attention.card import SITES
 from attncli.literature import published
 from attncli.literature.peers import find_peers_with
@@ -90,7 +90,10 @@ def test_every_mechanism_is_explained(name: str, monkeypatch: pytest.MonkeyPatch
 def test_another_site_in_mobile_networks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Coordinate attention goes inside an inverted residual, and at the end of other branches."""
     monkeypatch.setenv("COLUMNS", "80")
-    assert field(shown("ca"), "Mobile").startswith("mid: inside the branch")
+    text, card = field(shown("ca"), "Mobile"), attention.describe_mechanism("ca").card
+    assert text.startswith("mid: inside the branch")
+    mobile = [name for name in backbones.backbone_names() if backbones.get_paper_site(name, card) == "mid"]
+    assert f"in {', '.join(mobile)}; in other networks" in text
     assert "Mobile" not in shown("se")
 
 
