@@ -87,7 +87,7 @@ def test_parts_and_graphs_of_the_compiler_are_refused_on_a_gpu(mode: str, monkey
     with pytest.raises(UserError, match=rf"train\.accumulate=2: .* train\.compile={mode}") as caught:
         session.check_trainable(both, gpu)
     assert "train.compile=true" in caught.value.hint
-    with pytest.raises(UserError, match="train.accumulate=2"):
+    with pytest.raises(UserError, match=r"train\.accumulate=2"):
         prepare_step(net(), both, (8, 8), gpu.device, "fp32")
     for other, accelerator in (
         (recipe(accumulate=2, compile=True), gpu), (recipe(compile=mode), gpu), (both, cpu),

@@ -107,7 +107,7 @@ def test_damaged_checkpoints(made, damage):
 def test_a_device_that_fails_is_no_foreign_checkpoint(made, monkeypatch, error):
     """A GPU that others fill while a training resumes is told as it is: nobody is to throw the checkpoint away."""
     monkeypatch.setattr(checkpoint.optim, "restore_optimizer", Mock(side_effect=error))
-    with pytest.raises((RunFailedError, RuntimeError), match="out of memory|CUDA error: x") as caught:
+    with pytest.raises((RunFailedError, RuntimeError), match=r"out of memory|CUDA error: x") as caught:
         resume(made)
     assert "--fresh" not in getattr(caught.value, "hint", "")
 
