@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from attncli.errors import UserError
+from attncli.errors import UserError, fold_name
 from attncli.system.source_inspection import find_assignment, parse_source
 
 DATASETS_FOLDER = Path(__file__).parent / "data" / "datasets"
@@ -79,6 +79,14 @@ def list_dataset_aliases() -> dict[str, str]:
         if properties is not None:
             suggestions |= dict.fromkeys((*properties.aliases, properties.printed_name or name), f"'{name}'")
     return suggestions
+
+
+def suggest_dataset(name: str) -> str:
+    """Return the hint for a name that is another one of a dataset, such as CIFAR-10; "" if it is none of its names."""
+    names = {fold_name(alias): meant for alias, meant in list_dataset_aliases().items()}
+    names |= {fold_name(dataset): f"'{dataset}'" for dataset in list_datasets()}
+    meant = None if name in list_datasets() else names.get(fold_name(name))
+    return f"did you mean {meant}?" if meant else ""
 
 
 def has_origin(name: str | None, *origins: Origin) -> bool:

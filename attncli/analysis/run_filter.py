@@ -54,8 +54,12 @@ class RunFilter:
         )
 
     def select_rows(self, rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
-        """Return the rows of which any run is shown, with the plain networks that they are compared with."""
-        shown = [row for row in rows if any(map(self.selects, row.runs))]
+        """Return the rows of which any run is shown, with the plain networks that they are compared with.
+
+        A table without the mechanisms that the filter names is left out, with its plain network.
+        """
+        named = [row for row in rows if not self.attn or row.attn in self.attn]
+        shown = [row for row in named if any(map(self.selects, row.runs))]
         tables = {(row.images, row.backbone, row.recipe) for row in shown}
         return [row for row in rows if row in shown or (row.attn == NONE and _locate_table(row) in tables)]
 

@@ -49,6 +49,15 @@ def test_recipe_sweep_and_date_choose_the_rows(tmp_path: Path) -> None:
         assert hint in caught.value.hint
 
 
+def test_tables_without_the_mechanism_are_not_shown(tmp_path: Path) -> None:
+    """A plain network is shown as the baseline of a mechanism, or if it is named itself."""
+    for attn, seed, lr in (("none", 0, 0.1), ("eca", 0, 0.1), ("none", 1, 0.3), ("se", 1, 0.3)):
+        run(tmp_path, attn=attn, seed=seed, top1=0.5, train__lr=lr)
+    assert _select(tmp_path, attn=["eca"]) == [("eca", 0.1), ("none", 0.1)]
+    assert _select(tmp_path, attn=["none"]) == [("none", 0.1), ("none", 0.3)]
+    assert len(_select(tmp_path)) == 4
+
+
 @pytest.mark.parametrize("filters", [{"since": "yesterday"}, {"recipe": "cifr"}, {"sweep": "cifar"}])
 def test_wrong_words_are_refused(filters: dict[str, str]) -> None:
     """A date that is none, an unknown recipe, a recipe in place of a sweep."""
