@@ -44,7 +44,7 @@ def find_result_problems(folder: Path, info: Mapping[str, Any]) -> list[str]:
 
 def _check_run(folder: Path) -> Iterator[str]:
     """Yield the problems of one run; without recipe and result nothing else can be checked."""
-    recipe, errors = _read_recipe(folder)
+    recipe, errors = _read_checked_recipe(folder)
     yield from (f"{RECIPE}: {error.problem}" for error in errors)
     result = records.read_result(folder)
     if result is None:
@@ -61,7 +61,7 @@ def _check_run(folder: Path) -> Iterator[str]:
         yield from _check_speeds(folder, result)
 
 
-def _read_recipe(folder: Path) -> tuple[Recipe | None, list[UserError]]:
+def _read_checked_recipe(folder: Path) -> tuple[Recipe | None, list[UserError]]:
     """Return the recipe of a run, or None, and its errors; files of the user that it names need not be here."""
     try:
         tree = load_yaml(folder / RECIPE)
@@ -80,7 +80,7 @@ def describe_unchecked_digests(folder: Path) -> str:
     Args:
         folder: Where `attncli.result_files.extract_results` put the runs.
     """
-    recipes = [recipe for path in folder.iterdir() if (recipe := _read_recipe(path)[0]) is not None]
+    recipes = [recipe for path in folder.iterdir() if (recipe := _read_checked_recipe(path)[0]) is not None]
     files_by_run = [files for recipe in recipes if (files := list_own_files(recipe))]
     if not files_by_run:
         return ""
