@@ -49,7 +49,7 @@ def gather_report_data(
     tables = _select_tables(comparison.group_comparison_rows(all_rows), attn)
     rows = [row for _, part in tables for row in part]
     shown = {row.attn for row in rows} - {NONE} | set(attn)
-    published_rows = [row for row in published.load_published_rows() if row.attn in shown]
+    published_rows = [row for row in published.load_published_rows() if any(map(row.is_about, shown))]
     now = datetime.now().astimezone()
     return ReportData(
         title=title,

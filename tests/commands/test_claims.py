@@ -51,6 +51,7 @@ def test_filters():
         (("claims", "--kind", "speeed"), ("unknown kind", "'speed'")),
         (("claims", "--attn", "ecaa"), ("unknown mechanism", "'eca'")),
         (("claims", "--backbone", "resnet21"), ("unknown backbone", "did you mean 'resnet")),
+        (("claims", "--folder-is", "CIFAR-10"), ("unknown dataset: 'CIFAR-10'", "'cifar10'")),
         (("claims", "run", "eca-parms"), ("unknown claim", "eca-params")),
         (("claims", "run", "eca-params"), ("no run tests this claim",)),
         (("claims", "run", "eca-acc-r50", "--seeds", "few"), ("--seeds few", "--seeds 5")),
@@ -89,6 +90,21 @@ def test_published():
     params = next(row for row in rows if row["figure"] == "params" and row["dataset"] == "ImageNet-1k")
     assert params["ours"] == pytest.approx(25.557118)
     assert abs(params["highest_deviation"]) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "networks"),
+    [
+        (("--attn", "dcn"), {"small 4-conv CNN + dcn v1 @conv4"}),
+        (("--attn", "stn"), {"CNN + stn affine", "Inception + BN, 224px + 2 x stn"}),
+        (("--backbone", "wide_resnet28_10"), {"wide_resnet28_10", "wide_resnet28_10 + aa"}),
+        (("--backbone", "resnext50_32x4d"), {"resnext50_32x4d + sk", "resnext50_32x4d + simam"}),
+        (("--backbone", "resnext50"), {"resnext50_32x4d + simam"}),
+    ],
+)
+def test_published_figures_under_the_names_of_sources(options, networks):
+    """Forms of a mechanism, and networks that sources call otherwise, are among the figures."""
+    assert networks <= {row["network"] for row in line("published", *options, "--json").json()}
 
 
 def test_report(tmp_path):
