@@ -26,6 +26,7 @@ class DatasetProperties:
     HOLDS          what the download folder contains if the dataset is complete; "a | b" means one of the two
     CLASS_COUNT    number of classes, if it is fixed
     SIDE           height and width of the images in pixels, if they are square and all of one size
+    IN_MEMORY      whether all images are arrays in memory, which evaluation shows whole; data.centre is for files
     GREY_ON_BLACK  whether the images are grey on a black ground, so that a larger black canvas extends them
     PRINTED_NAME   the name that papers print
     ALIASES        other names that people type
@@ -36,6 +37,7 @@ class DatasetProperties:
     holds: tuple[str, ...] = ()
     class_count: int | None = None
     side: int | None = None
+    in_memory: bool = False
     grey_on_black: bool = False
     printed_name: str | None = None
     aliases: tuple[str, ...] = ()

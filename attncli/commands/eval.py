@@ -168,8 +168,8 @@ def _read_data_values(dataset: str | None, data_root: str | None, overrides: Seq
 class EvaluatedRun:
     """A run and its results: one evaluation, with the predictions, of each corruption, or of the images as they are.
 
-    `remarks` is what is to be said of the images, if they are another dataset. The network is not kept: those of all
-    runs would fill the memory.
+    `remarks` is what is to be said of the images, if they are another dataset or another part of each
+    image. The network is not kept: those of all runs would fill the memory.
     """
 
     folder: Path
@@ -190,7 +190,7 @@ def _evaluate_run(folder: Path, request: "EvaluationRequest") -> EvaluatedRun:
     images = load_other_images(trained, request)
     if note := describe_precision(trained.recipe, choose_device()):
         echo_note(f"note: {trained.name}: {note}")
-    remarks = (*images.notes, *images.warnings) if "name" in request.data_values else ()
+    remarks = (*images.notes, *images.warnings) if {"name", "centre"} & request.data_values.keys() else ()
     return EvaluatedRun(folder, trained.recipe, evaluate_elsewhere(trained, images, request), remarks)
 
 

@@ -10,6 +10,7 @@ import torch
 from attncli.data.augmentation.crop_flip import send_to_device
 from attncli.data.images.decode import Target, decode_image
 from attncli.data.images.pixel_rules import DeepGreyError, PixelRules, choose_pixel_rules
+from attncli.data.registry import choose_shown_share
 from attncli.errors import UserError
 from attncli.seeds import derive_seed
 from attncli.train.distributed import choose_kernels, seed_everything
@@ -60,7 +61,7 @@ def predict_files(
     """
     if trained.frames is not None:
         raise UserError(f"{trained.name} classifies clips, not images", "choose a run on still images")
-    share = trained.recipe.data.centre if trained.recipe.data.crop == "resized" else 1.0
+    share = choose_shown_share(trained.recipe.data)
     device = device or next(trained.net.parameters()).device
     target, classifier = Target(*trained.size, share=share), ImageClassifier(trained).to(device).eval()
     choose_kernels(device, "fp32")

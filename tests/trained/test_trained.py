@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from attncli import data, model
 from attncli import recipe as recipes
@@ -397,6 +398,21 @@ def test_predictions_are_those_of_the_network(folder: Path, tmp_path: Path) -> N
     assert prediction.probabilities == pytest.approx(expected.values.tolist(), abs=1e-5)
     with pytest.raises(UserError, match="cannot be read as an image"):
         predict_files(trained, [tmp_path / "notes.txt"])
+
+
+def test_predictions_see_what_the_tests_saw(tmp_path: Path) -> None:
+    """With resized crops the test images of a dataset in memory are shown whole: data.centre is noted to do nothing."""
+    folder, recipe = trained_run(tmp_path / "runs", data__crop="resized")
+    test = data.load(recipe.resolve_data(), cache=tmp_path / "cache").test
+    Image.fromarray(test.images[0].movedim(0, -1).numpy()).save(tmp_path / "a.png")
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))  # whose probabilities differ with every pixel
+    trained = replace(load_trained_network(folder), net=linear)
+    (prediction,) = predict_files(trained, [tmp_path / "a.png"], top=10)
+    with torch.no_grad():
+        expected = ImageClassifier(trained)(test.images[:1].float() / 255).softmax(1)[0].sort(descending=True).values
+    assert prediction.probabilities == pytest.approx(expected.tolist(), abs=1e-5)
+    done = line("eval", str(folder), "--set", "data.centre=1.0", "--runs", str(tmp_path / "runs"))
+    assert "data.centre has no effect" in done.err
 
 
 def test_runs_of_other_folders_are_compared(folder: Path, tmp_path: Path) -> None:
