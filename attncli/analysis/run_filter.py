@@ -21,8 +21,8 @@ from attncli.attention import NONE
 from attncli.dataset_catalog import list_dataset_aliases
 from attncli.errors import UserError, suggest_name
 from attncli.jobs.plan import plan_sweep
+from attncli.portable_runs import forget_image_root
 from attncli.recipe import find_recipe_file
-from attncli.result_files import forget_image_root
 from attncli.runs import FinishedRun
 from attncli.system.code_reference import is_code_reference, label_code_reference, label_mechanism_name
 

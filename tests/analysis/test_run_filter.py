@@ -11,7 +11,7 @@ from attncli.analysis.compare import compare_variants
 from attncli.analysis.run_filter import RunFilter, read_run_filter
 from attncli.commands._task_comparison import compare_runs_over_tasks
 from attncli.errors import UserError
-from attncli.result_files import drop_image_paths
+from attncli.portable_runs import drop_image_paths
 from attncli.runs import RunStore, read_finished_runs
 from tests.analysis.case import finished
 from tests.claims.case import run
