@@ -1,4 +1,4 @@
-"""Trained networks leave: exported and loaded back, classifying files, evaluated elsewhere, fine-tuned."""
+"""Trained networks leave: exported and loaded back, classifying files, evaluated elsewhere."""
 
 import itertools
 import json
@@ -31,8 +31,6 @@ from attncli.runs import read_folder_runs
 from attncli.track.predictions import ImagePredictions, write_predictions
 from attncli.track.provenance import DatasetInfo, begin_provenance, end_provenance, write_provenance
 from attncli.train.evaluation import evaluate_split
-from attncli.train.fine_tuning import FrozenBatchNorm, freeze_parts
-from attncli.train.parameter_groups import group_parameters
 from attncli.trained import ImageClassifier, corruptions, export, load_trained_network
 from attncli.trained.evaluate import (
     EvaluationRequest,
@@ -155,38 +153,6 @@ def test_a_pretrained_run_counts_by_its_content(folder: Path, tmp_path: Path) ->
     digests = {with_model(Recipe(), pretrained=str(path)).compute_digest() for path in (folder, copy)}
     assert len(digests) == 1
     assert Recipe().compute_digest() not in digests
-
-
-def test_parts_are_frozen_and_slowed_down() -> None:
-    """Factor 0 freezes weights and batch norms; the mechanism inside a frozen stage goes on training."""
-    base = with_model(Recipe(), backbone="resnet20", attn="eca")
-    factors = {"stem": 0.0, "stage1": 0.0, "stage2": 0.1}
-    recipe = base.model_copy(update={"train": base.train.model_copy(update={"lr_factors": factors})})
-    net = model.build(recipe, SPEC)
-    parts = freeze_parts(net, recipe, (8, 8))
-    assert parts is not None
-    assert set(parts.values()) == {"stem", "stage1", "stage2", "stage3", "classifier", "attention"}
-    frozen = {parts[name] for name, parameter in net.named_parameters() if not parameter.requires_grad}
-    assert frozen == {"stem", "stage1"}
-    norms = [module for module in net.train().modules() if isinstance(module, FrozenBatchNorm)]
-    assert len(norms) == 1 + 2 * 3  # the stem's, and two in each of the three blocks of stage 1
-    assert not any(norm.training for norm in norms)
-    groups = group_parameters(net, recipe.train, "eca", parts)
-    scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
-    named = {parts[name]: scales.get(id(p)) for name, p in net.named_parameters()}
-    assert named == {"stem": None, "stage1": None, "stage2": 0.1, "stage3": 1, "classifier": 1, "attention": 1}
-    assert recipe.compute_digest() != base.compute_digest()
-
-
-def test_wrong_factors_are_refused() -> None:
-    """An unknown part, and a network of which nothing is left to train."""
-    base = with_model(Recipe(), backbone="resnet20", attn="none")
-    net = model.build(base, SPEC)
-    everything = dict.fromkeys(("stem", "stage1", "stage2", "stage3", "classifier"), 0.0)
-    for factors, text in (({"stage4": 1.0}, "stage4"), (everything, "every part is frozen")):
-        recipe = base.model_copy(update={"train": base.train.model_copy(update={"lr_factors": factors})})
-        with pytest.raises(UserError, match=text):
-            freeze_parts(net, recipe, (8, 8))
 
 
 def test_evaluation_elsewhere_is_that_of_the_run(folder: Path) -> None:
