@@ -207,7 +207,7 @@ class Train(RecipeSection):
     )
     channels_last: bool = True
     compile: bool | Literal["reduce-overhead", "max-autotune"] = Field(
-        default=False, description="torch.compile, in one of its modes if named; reduce-overhead: CUDA graphs"
+        default=False, description="torch.compile, in one of its modes if named; both use CUDA graphs"
     )
     accumulate: Positive = Field(
         default=1, description="parts of a batch that are computed one after the other; batch norms see the parts"
