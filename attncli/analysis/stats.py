@@ -221,6 +221,11 @@ def seeds_needed_range(
     return low, high
 
 
+def seeds_needed_without_spread(alpha: float, sides: int) -> int:
+    """Return the fewest seeds, all with the same figures, whose sign-flip test with so many sides is below a level."""
+    return math.floor(math.log2(sides / alpha)) + 1
+
+
 def find_plausible_spreads(spread: float, degrees_of_freedom: int) -> tuple[float, float]:
     """Return the 80 % interval (chi-square) of the true spread, of which `spread` is an estimate."""
     from scipy import special

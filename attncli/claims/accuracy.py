@@ -269,6 +269,9 @@ def plan_seeds(outcome: TrainedOutcome, alpha: float) -> tuple[int | None, int |
     They are planned for the smallest difference of interest, `outcome.interest`. Planned on the difference seen they
     would be the more the less there is to find.
     """
+    if outcome.sd == 0 and outcome.slack:
+        count = max(stats.seeds_needed_without_spread(alpha, sides=1 if outcome.forgiving else 2), outcome.n + 1)
+        return count, count
     if not outcome.sd or not outcome.interest:
         return None, None
     level = 2 * alpha if outcome.forgiving else alpha

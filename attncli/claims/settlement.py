@@ -4,6 +4,7 @@ Holm's correction is done separately for holding and for failing. What is not si
 number of seeds that would decide it.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -102,5 +103,14 @@ def _mark_undecided(draft: ClaimVerdict, trained: Sequence[TrainedOutcome], p: f
         more_seeds=low - finished,
         most_more_seeds=None if high is None else high - finished,
         why=f"{count} seeds in all would settle it at this spread",
-        command=f"{draft.command} --seeds {low}",
+        command=f"{draft.command} --seeds {_format_seeds(trained, low)}",
     )
+
+
+def _format_seeds(trained: Sequence[TrainedOutcome], count: int) -> str:
+    """Return so many seeds as `--seeds` takes them: those that were trained, and the next ones from 0 on."""
+    used_seeds = sorted({seed for part in trained for seed in part.seeds})
+    if all(seed < count for seed in used_seeds):
+        return str(count)
+    unused_seeds = (seed for seed in itertools.count() if seed not in used_seeds)
+    return ",".join(map(str, [*used_seeds, *itertools.islice(unused_seeds, max(0, count - len(used_seeds)))]))
