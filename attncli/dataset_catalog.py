@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from attncli.errors import UserError
+from attncli.errors import UserError, fold_name
 from attncli.system.source_inspection import find_assignment, parse_source
 
 DATASETS_FOLDER = Path(__file__).parent / "data" / "datasets"
@@ -26,6 +26,7 @@ class DatasetProperties:
     HOLDS          what the download folder contains if the dataset is complete; "a | b" means one of the two
     CLASS_COUNT    number of classes, if it is fixed
     SIDE           height and width of the images in pixels, if they are square and all of one size
+    IN_MEMORY      whether all images are arrays in memory, which evaluation shows whole; data.centre is for files
     GREY_ON_BLACK  whether the images are grey on a black ground, so that a larger black canvas extends them
     PRINTED_NAME   the name that papers print
     ALIASES        other names that people type
@@ -36,6 +37,7 @@ class DatasetProperties:
     holds: tuple[str, ...] = ()
     class_count: int | None = None
     side: int | None = None
+    in_memory: bool = False
     grey_on_black: bool = False
     printed_name: str | None = None
     aliases: tuple[str, ...] = ()
@@ -79,6 +81,14 @@ def list_dataset_aliases() -> dict[str, str]:
         if properties is not None:
             suggestions |= dict.fromkeys((*properties.aliases, properties.printed_name or name), f"'{name}'")
     return suggestions
+
+
+def suggest_dataset(name: str) -> str:
+    """Return the hint for a name that is another one of a dataset, such as CIFAR-10; "" if it is none of its names."""
+    names = {fold_name(alias): meant for alias, meant in list_dataset_aliases().items()}
+    names |= {fold_name(dataset): f"'{dataset}'" for dataset in list_datasets()}
+    meant = None if name in list_datasets() else names.get(fold_name(name))
+    return f"did you mean {meant}?" if meant else ""
 
 
 def has_origin(name: str | None, *origins: Origin) -> bool:

@@ -3,22 +3,23 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from attncli import records, validation
 from attncli.errors import UserError
+from attncli.portable_runs import drop_own_files, forget_image_root, list_own_files
 from attncli.quantities import format_quantity
-from attncli.recipe import Recipe, load_yaml
+from attncli.recipe import Recipe, find_key_errors, load_yaml
 from attncli.records import Epoch, Evaluation, Result, Speed
-from attncli.result_files import forget_image_root
 from attncli.runs import RECIPE
 from attncli.system.code_reference import label_mechanism_name
 from attncli.track.predictions import ImagePredictions, read_predictions
 from attncli.track.provenance import Provenance, read_provenance
 
 BACKWARD_FACTOR = 3  # MACs of a training step per MAC of inference: forward, and two products backward
-MOST_MACS_PER_S = {"cpu": 2e13, "cuda": 2e15, "mps": 5e13}  # above what processors and accelerators of today reach
+MOST_MACS_PER_S = {"cpu": 2e13, "cuda": 2e15, "mps": 5e13}  # of one process, above what devices of today reach
 TIME_TOLERANCE = 1.05  # a run's seconds are rounded, its epochs are timed by themselves
 FEWEST_EQUAL = 100  # test images from which equal predictions of two networks may be a copy and no chance
 FEWEST_WRONG = 20  # wrong answers among them: good networks make the same few errors, copies any number
@@ -43,14 +44,8 @@ def find_result_problems(folder: Path, info: Mapping[str, Any]) -> list[str]:
 
 def _check_run(folder: Path) -> Iterator[str]:
     """Yield the problems of one run; without recipe and result nothing else can be checked."""
-    recipe = None
-    try:
-        tree = load_yaml(folder / RECIPE)
-        errors = validation.find_recipe_errors(tree)
-        yield from (f"{RECIPE}: {error.problem}" for error in errors)
-        recipe = None if errors else Recipe.model_validate(tree)
-    except UserError as error:
-        yield f"{RECIPE}: {error.problem}"
+    recipe, errors = _read_checked_recipe(folder)
+    yield from (f"{RECIPE}: {error.problem}" for error in errors)
     result = records.read_result(folder)
     if result is None:
         yield f"{records.RESULT}: missing, or not a result"
@@ -66,14 +61,47 @@ def _check_run(folder: Path) -> Iterator[str]:
         yield from _check_speeds(folder, result)
 
 
+def _read_checked_recipe(folder: Path) -> tuple[Recipe | None, list[UserError]]:
+    """Return the recipe of a run, or None, and its errors; files of the user that it names need not be here."""
+    try:
+        tree = load_yaml(folder / RECIPE)
+        errors = find_key_errors(tree)
+        if not errors:
+            recipe = Recipe.model_validate(tree)
+            errors = validation.find_recipe_errors(drop_own_files(recipe).model_dump())
+    except UserError as error:
+        return None, [error]
+    return (None, errors) if errors else (recipe, [])
+
+
+def describe_unchecked_digests(folder: Path) -> str:
+    """Return a line about the runs whose digests count files that do not travel, "" if there are none.
+
+    Args:
+        folder: Where `attncli.result_files.extract_results` put the runs.
+    """
+    recipes = [recipe for path in folder.iterdir() if (recipe := _read_checked_recipe(path)[0]) is not None]
+    files_by_run = [files for recipe in recipes if (files := list_own_files(recipe))]
+    if not files_by_run:
+        return ""
+    runs, names = format_quantity(len(files_by_run), "run"), ", ".join(sorted({*chain(*files_by_run)}))
+    return f"the digests of {runs} are not checked, as their code and files do not travel: {names}"
+
+
 def _check_identity(digest: str, recipe: Recipe, result: Result) -> Iterator[str]:
-    """Yield the problems of digests, and where recipe and result name different things."""
-    portable_recipe = forget_image_root(recipe)
-    if portable_recipe.compute_digest() != digest and recipe.compute_digest() != digest:
-        yield f"the digest of its recipe is {portable_recipe.compute_digest()}"
+    """Yield the problems of digests, and where recipe and result name different things.
+
+    Digests of recipes that name the user's files count their content, which is not in the file.
+    """
+    groups: tuple[str, ...] = (result.group,)
+    if not list_own_files(recipe):
+        portable_recipe = forget_image_root(recipe)
+        groups = (portable_recipe.compute_group(), recipe.compute_group())
+        if digest not in (portable_recipe.compute_digest(), recipe.compute_digest()):
+            yield f"the digest of its recipe is {portable_recipe.compute_digest()}"
     expected = {
         "digest": (result.digest, (digest,)),
-        "group": (result.group, (portable_recipe.compute_group(), recipe.compute_group())),
+        "group": (result.group, groups),
         "seed": (result.seed, (recipe.seed,)),
         "backbone": (result.backbone, (recipe.model.backbone_label, label_mechanism_name(recipe.model.attn))),
         "dataset": (result.dataset, (recipe.data.name,)),
@@ -90,6 +118,8 @@ def _check_test(folder: Path, result: Result, provenance: Provenance | None) -> 
     counts = {"the result": (result.test_images, result.test_correct)}
     if not evaluations:
         yield f"{records.LOG}: no evaluation of the test images"
+    elif not _has_square_confusion(evaluations[-1]):
+        yield f"{records.LOG}: the confusion matrix has not a row, a column and a count of images per class"
     else:
         cells = sum(evaluations[-1].count_images_by_class())
         counts["the log"] = (evaluations[-1].images, evaluations[-1].count_correct())
@@ -115,6 +145,12 @@ def _check_test(folder: Path, result: Result, provenance: Provenance | None) -> 
         yield f"{format_quantity(result.test_images, 'test image')} in the result, {facts.test} in the dataset"
 
 
+def _has_square_confusion(evaluation: Evaluation) -> bool:
+    """Return whether the confusion matrix and the images without a finite loss are of the same classes."""
+    classes, nonfinite = len(evaluation.confusion), evaluation.nonfinite_by_class
+    return all(len(row) == classes for row in evaluation.confusion) and len(nonfinite) in (0, classes)
+
+
 def _check_speeds(folder: Path, result: Result) -> Iterator[str]:
     """Yield what no machine can have done: more MACs per second than there are, epochs longer than the run."""
     log = records.read(folder)
@@ -129,7 +165,9 @@ def _check_speeds(folder: Path, result: Result) -> Iterator[str]:
         rates["the timing"] = speed.train_images_per_s
         if not speed.train_ratio_low <= speed.train_ratio <= speed.train_ratio_high:
             yield f"train_ratio {speed.train_ratio} is outside of its interval"
+    processes = result.machine.get("processes", 1)
     most = MOST_MACS_PER_S.get(result.device.partition(":")[0], max(MOST_MACS_PER_S.values()))
+    most *= processes if isinstance(processes, int) else 1
     for place, rate in rates.items():
         macs_per_s = rate * BACKWARD_FACTOR * (result.macs or 0)
         if rate <= 0 or macs_per_s > most:

@@ -3,7 +3,7 @@
 The file is a ZIP archive: RESULTS_INFO, and for each run its folder with TRAVELLING_FILES, without weights and images.
 RESULTS_INFO also names the runs that failed beside those of the file, as a variant with a failed seed is not judged.
 Where the images of a run lay, and the name of its machine, stay behind: a run on the user's own images gets the digest
-that its recipe has without `data.root`, and the digest of its images says which images they were.
+that its recipe has without `data.root` (`attncli.portable_runs`), and the digest of its images says which they were.
 """
 
 import json
@@ -20,6 +20,7 @@ from typing import Any
 from attncli import __version__
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
+from attncli.portable_runs import drop_image_paths, forget_failed_root, has_own_cut, pin_images
 from attncli.quantities import format_quantity
 from attncli.recipe import Recipe, format_yaml, is_default_late_key, parse_yaml
 from attncli.records import LOG, RESULT
@@ -47,20 +48,18 @@ def export_results(
     """Write finished runs to a file; return how many. Runs without a folder, which only MLflow has, are left out.
 
     Args:
-        runs: The runs. Of two on the same images that differ in the path of the images alone, the first is written.
+        runs: The runs. Of two that differ in the path of the same images alone, the first is written.
         path: The file; its folder is made.
         failures: Runs that failed. Those that differ from one of `runs` in their seed or fold alone are written too.
         folder_is: The dataset whose images the runs on `folder` used; it is what readers of the file see.
         left_out: How many variants of the same baselines the file does not have; readers of the file are told.
 
     Raises:
-        UserError: There is no run to write, or the file cannot be written.
+        UserError: There is no run to write, readers could not tell the images of two folders apart, or the file cannot
+            be written.
     """
-    folders: dict[str, FinishedRun] = {}
-    for run in runs:
-        if run.folder is not None:
-            folders.setdefault(drop_image_paths(run).digest, run)
-    if not folders:
+    travelling_runs = _choose_travelling_runs(runs, folder_is)
+    if not travelling_runs:
         raise UserError("no finished runs to export", "`attncli ls runs` lists them")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,17 +68,37 @@ def export_results(
             zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
         ):
             info = {
-                "format": FORMAT, "attncli": __version__, "runs": list(folders), "folder_is": folder_is,
-                "failed": _describe_failures(failures, {drop_image_paths(run).result.group for run in runs}),
+                "format": FORMAT, "attncli": __version__, "runs": list(travelling_runs), "folder_is": folder_is,
+                "failed": _describe_failures(failures, {run.result.group for run in travelling_runs.values()}),
                 "left_out": left_out,
             }  # fmt: skip
             archive.writestr(RESULTS_INFO, json.dumps(info))
-            for digest, run in folders.items():
+            for digest, run in travelling_runs.items():
                 for name, content in _collect_travelling_files(run).items():
                     archive.writestr(f"{digest}/{name}", content)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}", "give a file that can be written") from error
-    return len(folders)
+    return len(travelling_runs)
+
+
+def _choose_travelling_runs(runs: Iterable[FinishedRun], folder_is: str | None) -> dict[str, FinishedRun]:
+    """Return the runs that have a folder as they are anywhere, by their digest there.
+
+    Of two that differ in the path of the images alone, the first is returned. If the images are others too, the second
+    gets a digest that counts them.
+
+    Raises UserError if readers could not tell such images apart: they would have one name, or are cut by seed or fold.
+    """
+    travelling_runs: dict[str, FinishedRun] = {}
+    for run in map(drop_image_paths, (run for run in runs if run.folder is not None)):
+        twin = travelling_runs.get(run.digest, run)
+        if twin.result.data_digest != run.result.data_digest:
+            if folder_is is not None or has_own_cut(run.recipe):
+                problem = "there are runs of one recipe on the images of several folders"
+                raise UserError(problem, "--dataset NAME exports those of the folder NAME")
+            run = pin_images(run)
+        travelling_runs.setdefault(run.digest, run)
+    return travelling_runs
 
 
 def describe_left_out(count: int) -> str:
@@ -135,13 +154,12 @@ def _parse_failure(entry: Mapping[str, Any]) -> FailedRun:
 
 
 def _collect_travelling_files(run: FinishedRun) -> dict[str, str | bytes]:
-    """Return the content of each file of a run that travels, without paths and the name of the machine."""
+    """Return the content of each file of a portable run, without paths and the name of the machine."""
     if run.folder is None:
         return {}
-    travelling_run, provenance = drop_image_paths(run), read_provenance(run.folder)
-    result = replace(travelling_run.result, folder="")
+    result, provenance = replace(run.result, folder=""), read_provenance(run.folder)
     contents: dict[str, str | bytes] = {
-        RECIPE: format_portable_recipe(travelling_run.recipe),
+        RECIPE: format_portable_recipe(run.recipe),
         RESULT: json.dumps(asdict(result)),
     }
     if provenance is not None:
@@ -178,41 +196,6 @@ def format_portable_recipe(recipe: Recipe) -> str:
 
 def _is_default_late(key: str, value: Any) -> bool:
     return is_default_late_key(key, value) or (key in OTHER_LATE_DEFAULTS and value == OTHER_LATE_DEFAULTS[key])
-
-
-def drop_image_paths(run: FinishedRun) -> FinishedRun:
-    """Return the run as it is anywhere: without `data.root`, with the digests that its recipe then has.
-
-    A run on published images is returned unchanged: where they lie is no part of its digest.
-    """
-    recipe = forget_image_root(run.recipe)
-    if recipe is run.recipe:
-        return run
-    result = replace(run.result, digest=recipe.compute_digest(), group=recipe.compute_group())
-    return replace(run, recipe=recipe, result=result)
-
-
-def forget_image_root(recipe: Recipe) -> Recipe:
-    """Return the recipe without `data.root` if the path would count, that is for the user's own images."""
-    if recipe.data.root is None or not has_own_images(recipe):
-        return recipe
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": None})})
-
-
-def forget_failed_root(failure: FailedRun) -> FailedRun:
-    """Return the failed run without the path of its images; one whose own code is gone stays as it is."""
-    recipe = forget_image_root(failure.recipe)
-    if recipe is failure.recipe:
-        return failure
-    try:
-        return replace(failure, recipe=recipe, digest=recipe.compute_digest(), group=recipe.compute_group())
-    except UserError:
-        return failure
-
-
-def has_own_images(recipe: Recipe) -> bool:
-    """Return whether the images are the user's or the hub's, so that the recipe alone does not say which they are."""
-    return any(has_origin(name, "user", "hub") for name in (recipe.data.name, recipe.data.of))
 
 
 @contextmanager

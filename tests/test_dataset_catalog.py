@@ -1,6 +1,7 @@
 """The properties that the files of the datasets state, and the promise that a new file is all it takes."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from attncli import dataset_catalog
+from attncli import data, dataset_catalog
+from attncli.data.registry import choose_shown_share
 from attncli.dataset_catalog import find_properties, has_origin, list_by_property, list_datasets
 from attncli.errors import UserError
+from attncli.recipe import Data
 from tests.shared import ROOT
 
 NEW_DATASET = '''"""Three stripes, 4x4, 2 classes; made up."""
@@ -57,11 +60,24 @@ def test_properties_by_name() -> None:
     assert set(list_by_property(grey_on_black=True)) == {"digits", "fashion-mnist", "mnist"}
 
 
+def test_datasets_in_memory_are_those_without_files(tmp_path: Path) -> None:
+    """What evaluation shows of an image depends on it: files are cut to data.centre, arrays are not."""
+    reads_arrays = re.compile("make_memory_split|torchvision_sets").search
+    paths = {name: dataset_catalog.DATASETS_FOLDER / f"{name.replace('-', '_')}.py" for name in list_datasets()}
+    in_memory = [name for name, path in paths.items() if reads_arrays(path.read_text("utf-8"))]
+    assert list_by_property(in_memory=True) == tuple(in_memory)
+    resized = Data(crop="resized", centre=0.5)
+    shares = {name: choose_shown_share(resized.model_copy(update={"name": name})) for name in ("cifar10", "folder")}
+    assert shares == {"cifar10": 1.0, "folder": 0.5}
+    assert choose_shown_share(resized.model_copy(update={"name": "cluttered", "of": "mnist"})) == 1.0
+    assert choose_shown_share(Data(name="folder")) == 1.0
+    notes = {centre: data.load(Data(crop="resized", centre=centre), cache=tmp_path).notes for centre in (0.875, 0.5)}
+    assert not any("data.centre" in note for note in notes[0.875])
+    assert any("data.centre has no effect: images of digits are shown whole" in note for note in notes[0.5])
+
+
 def test_class_counts_are_those_of_the_images(tmp_path: Path) -> None:
     """Loading a dataset that needs no files gives the number of classes and the side that its file states."""
-    from attncli import data
-    from attncli.recipe import Data
-
     for name in list_by_property(origin="embedded"):
         properties, dataset = find_properties(name), data.load(Data(name=name), cache=tmp_path)
         assert properties is not None

@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"benchmark"},
     {"track"},
     {"runs"},
+    {"portable_runs"},
     {"run", "result_files"},
     {"result_checks"},
     {"trained"},

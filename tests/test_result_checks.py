@@ -15,6 +15,7 @@ from attncli.runs import RECIPE, read_folder_runs
 from attncli.track.predictions import PREDICTIONS_FILE, write_predictions
 from attncli.track.provenance import ORIGIN_FILE, DatasetInfo, Provenance, identify_process, write_provenance
 from tests.claims.case import run
+from tests.commands import plugins
 from tests.commands.line import line, refused
 
 IMAGES, CLASSES = 200, 4
@@ -105,6 +106,12 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "test images, and how many": lambda place: change_result(place, test_correct=199, test_top1=199 / IMAGES),
     "top-1 is": lambda place: change_result(place, test_top1=0.999),
     "digest of the images": lambda place: change_result(place, data_digest="e" * 64),
+    "the confusion matrix has not": lambda place: (place / LOG).write_text(
+        (place / LOG).read_text().replace('"confusion": [[', '"confusion": [[1], [')
+    ),
+    "predictions.npz: missing, or not predictions": lambda place: np.savez(
+        place / PREDICTIONS_FILE, predicted=np.arange(3), labels=np.arange(4)
+    ),
     "images/s cannot be": damage_log,
     "trained for": damage_log,
     "2 epochs, and 1": damage_log,
@@ -185,3 +192,41 @@ def test_networks_that_agree_by_chance_are_no_copies(
         write_predictions(place, predicted, labels, CLASSES)
     problems = find_result_problems(extracted, {"runs": [place.name for place in places]})
     assert any("predicts the same for every test image" in problem for problem in problems) == is_copy
+
+
+def test_files_of_their_author_need_not_be_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code, weights and classes stay behind: a note says what was not checked, and other errors are problems."""
+    monkeypatch.chdir(tmp_path)
+    plugins.write(tmp_path / "mine.py")
+    Path("classes.txt").write_text("a\nb\n")
+    Path("weights.pth").write_text("")
+    own_files = {"data__classes": "classes.txt", "model__pretrained": "weights.pth"}
+    folder = {"data__name": "folder", "data__root": "/home/me/images"}
+    for attn, correct in (("mine.py:Attention", 150), ("se+mine.py:Attention", 160)):
+        write_whole_run(tmp_path / "runs", attn, correct=correct, **own_files, **folder)
+    export_folder(tmp_path / "runs", tmp_path / "a.results")
+    for remove in (lambda: plugins.write(tmp_path / "mine.py", "x"), lambda: Path("mine.py").unlink()):
+        remove()
+        for name in ("classes.txt", "weights.pth"):
+            Path(name).unlink(missing_ok=True)
+        outcome = line("results", "verify", "a.results", "--json")
+        assert (outcome.code, outcome.json()["problems"]) == (0, [])
+        for part in ("2 runs", "mine.py:Attention", "classes.txt", "weights.pth"):
+            assert part in outcome.err
+    extract_results(tmp_path / "a.results", tmp_path / "out")
+    for path in tmp_path.glob("out/*/" + RECIPE):
+        path.write_text(path.read_text().replace("attn: se+", "attn: nono+").replace("resnet20", "resnet21"))
+    problems = find_result_problems(tmp_path / "out", list_info(tmp_path / "out"))
+    assert sum("model.backbone" in problem for problem in problems) == 2
+    assert sum("nono" in problem for problem in problems) == 1
+
+
+def test_the_speed_of_several_processes_is_that_of_all(extracted: Path) -> None:
+    """What one device cannot do, eight can."""
+    for processes, is_possible in ((1, False), (8, True)):
+        for place in extracted.iterdir():
+            log = place / LOG
+            log.write_text(log.read_text().replace('"train_images_per_s": 200.0', '"train_images_per_s": 3e5'))
+            change_result(place, machine={"processes": processes})
+        problems = find_result_problems(extracted, list_info(extracted))
+        assert any("cannot be" in problem for problem in problems) != is_possible

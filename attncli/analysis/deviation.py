@@ -25,8 +25,8 @@ NATIVE_SIDES = {  # px: images of ImageNet that a network is published for, if n
     "efficientnet_b5": 456, "efficientnet_b6": 528, "efficientnet_b7": 600, "inception_v3": 299,
 }  # fmt: skip
 # ResNet v1 halves the map in the first 1x1 convolution of a bottleneck, v1.5 (ours, and torchvision's) in the 3x3 one.
-BOTTLENECK_NETWORKS = ("resnet50", "resnet101", "resnet152")
-FIRST_VERSION_SHARE = 0.92, 0.965  # v1's multiply-accumulates as a share of v1.5's
+# So its multiply-accumulates are a share of ours between these: it saves three convolutions as much in each network.
+FIRST_VERSION_SHARES = {"resnet50": (0.92, 0.965), "resnet101": (0.96, 0.98), "resnet152": (0.973, 0.988)}
 SETTINGS = ("variant", "basis", "reduction", "kernel_size", "experts", "frames", "img_size", "pretrain", "epochs")
 UNITS = {"params": "M", "macs": "G", "top1": "%"}
 
@@ -65,9 +65,10 @@ class PublishedFigure:
 
     def is_first_version(self, printed: PrintedFigure) -> bool:
         """Return whether a source counts ResNet v1, another network than ours of the same name."""
-        if self.name != "macs" or self.ours is None or self.network.partition(" ")[0] not in BOTTLENECK_NETWORKS:
+        shares = FIRST_VERSION_SHARES.get(self.network.partition(" ")[0])
+        if self.name != "macs" or self.ours is None or shares is None:
             return False
-        low, high = FIRST_VERSION_SHARE
+        low, high = shares
         return low < printed.value / self.ours < high
 
     @property
@@ -110,9 +111,9 @@ def collect_figures(
 
 
 def _format_row_network(row: PublishedRow) -> str:
-    """Return the network as the sources call it, with the settings that they vary."""
+    """Return the network by its name here, with the mechanism and the settings that the sources vary."""
     varied_settings = [f"{key} {row.figures[key]}" for key in SETTINGS if key in row.figures]
-    base = row.backbone if row.attn == NONE else f"{row.backbone} + {row.attn}"
+    base = row.own_backbone if row.attn == NONE else f"{row.own_backbone} + {row.attn}"
     return ", ".join([base, *varied_settings])
 
 
@@ -120,9 +121,8 @@ def _compare_sources(
     dataset: str, name: str, rows: Sequence[PublishedRow], counts: CountCache, run_index: RunIndex
 ) -> Iterator[PublishedFigure]:
     """Yield the figures that any of these rows prints."""
-    network = next(
-        (row.match.network for row in rows if isinstance(row.match, ParameterMatch)), None
-    ) or _guess_network(rows[0])
+    matched = (row.match.network for row in rows if isinstance(row.match, ParameterMatch))
+    network = next(matched, None) or next(filter(None, map(_guess_network, rows)), None)
     for figure, read_figure in (("params", _read_params), ("macs", _read_macs), ("top1", _read_top1)):
         printed = tuple(p for row in rows for p in [read_figure(row)] if p is not None)
         if printed:
@@ -174,18 +174,20 @@ def _guess_network(row: PublishedRow) -> PublishedNetwork | None:
     """Return our default network for a row that does not say how to build it, or None if we have no such network."""
     classes, size = published.IMAGES.get(row.dataset, (None, None))
     has_no_settings = not any(key in row.figures for key in SETTINGS if key != "img_size")
+    # A row that says why its parameters do not compare may be of another network than ours.
+    backbone = row.backbone if isinstance(row.match, str) else row.own_backbone
     if classes == IMAGENET_CLASSES:
-        size = int(row.figures.get("img_size") or NATIVE_SIDES.get(row.backbone) or size or 0) or None
+        size = int(row.figures.get("img_size") or NATIVE_SIDES.get(backbone) or size or 0) or None
     is_known = row.attn == NONE or row.attn in attention.mechanism_names()
     if (
         classes is None
         or size is None
         or not has_no_settings
         or not is_known
-        or row.backbone not in backbones.backbone_names()
+        or backbone not in backbones.backbone_names()
     ):
         return None
-    return PublishedNetwork(backbone=row.backbone, attn=row.attn, classes=classes, size=size)
+    return PublishedNetwork(backbone=backbone, attn=row.attn, classes=classes, size=size)
 
 
 def _find_own_figure(

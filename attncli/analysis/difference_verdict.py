@@ -85,8 +85,13 @@ def _word_undecided(evidence: VariantEvidence, margin: float) -> str:
         return "undecided, needs more seeds"
     if evidence.folds is not None:
         return f"undecided over {evidence.folds} folds"
-    alpha = evidence.plan.choose_next_level(evidence.pairs) / evidence.family
-    low, high = stats.seeds_needed_range(estimate.spread, estimate.degrees_of_freedom, margin, alpha=alpha)
+
+    def choose_level_of_plan(seeds: int) -> float:
+        return evidence.plan.choose_next_level(evidence.pairs, seeds) / evidence.family
+
+    low, high = stats.seeds_needed_range(
+        estimate.spread, estimate.degrees_of_freedom, margin, alpha=choose_level_of_plan
+    )
     if low is None:
         return f"undecided, the seeds scatter too much to find {format_margin(margin)}"
     at_least = max(low, evidence.pairs + 1)

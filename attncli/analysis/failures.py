@@ -10,7 +10,8 @@ from attncli.analysis.conditions import (
     name_mechanism_code,
     name_network_files,
 )
-from attncli.analysis.run_keys import has_own_cut, list_failure_keys, make_recipe_key
+from attncli.analysis.run_keys import list_failure_keys, make_recipe_key
+from attncli.portable_runs import has_own_cut
 from attncli.records import Result
 from attncli.runs import FailedRun, FinishedRun
 

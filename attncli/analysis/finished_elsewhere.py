@@ -16,9 +16,9 @@ from attncli.analysis.conditions import describe_conditions
 from attncli.data import has_changeable_files
 from attncli.errors import UserError
 from attncli.jobs import PlannedRun, SweepPlan
+from attncli.portable_runs import forget_images
 from attncli.recipe import Recipe
 from attncli.records import Result
-from attncli.result_files import forget_image_root
 from attncli.runs import FinishedRun
 from attncli.track import cache_digests
 
@@ -67,7 +67,7 @@ def _index_by_recipe(others: Sequence[FinishedRun]) -> dict[str, list[Result]]:
     for other in others:
         with suppress(UserError):  # a user's code that is not here
             if other.recipe.compute_digest() == other.digest:  # else the code of that name is another one here
-                results[_make_portable_digest(other.recipe)].append(other.result)
+                results[forget_images(other.recipe).compute_digest()].append(other.result)
     return results
 
 
@@ -82,7 +82,7 @@ def _group_by_conditions(
         if run.result is not None:
             by_conditions[list_conditions(run.result)][run.digest] = run.result
             continue
-        for result in available.get(_make_portable_digest(run.recipe), ()):
+        for result in available.get(forget_images(run.recipe).compute_digest(), ()):
             if images_match(run.recipe, result.data_digest):
                 by_conditions[list_conditions(result)].setdefault(run.digest, result)
     return by_conditions
@@ -114,11 +114,6 @@ def describe_conditions_here(recipe: Recipe) -> Conditions:
 def _name_machine(conditions: Mapping[str, str], machine: Mapping[str, object]) -> Conditions:
     kind = machine.get("cpu" if conditions["device"] == "cpu" else "gpu")
     return tuple(sorted({**conditions, "machine": str(kind)}.items()))
-
-
-def _make_portable_digest(recipe: Recipe) -> str:
-    """Return the digest of a recipe anywhere: without the path and the digest of its images."""
-    return forget_image_root(recipe).pin_content(None).compute_digest()
 
 
 def _make_image_check(runs: Path) -> Callable[[Recipe, str], bool]:

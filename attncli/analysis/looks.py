@@ -57,12 +57,12 @@ class SeedPlan:
             return min(planned_level, unplanned_level)
         return planned_level
 
-    def choose_next_level(self, seeds: int) -> float:
-        """Return the level at which a plan of more than `seeds` seeds would be judged."""
+    def choose_next_level(self, seeds: int, next_seeds: int) -> float:
+        """Return the level at which a plan of `next_seeds` seeds would be judged that follows a look at `seeds`."""
         if self.planned is None:
-            return UNPLANNED_LEVEL / (seeds + 1)
+            return UNPLANNED_LEVEL / next_seeds
         level = self._compute_rest() / 2 if seeds >= self.planned else self._choose_step_level()
-        return min(level, UNPLANNED_LEVEL / (seeds + 1)) if self.unplanned >= FEWEST_UNPLANNED else level
+        return min(level, UNPLANNED_LEVEL / next_seeds) if self.unplanned >= FEWEST_UNPLANNED else level
 
     def _choose_step_level(self) -> float:
         """Return the level of the last step of the plan."""

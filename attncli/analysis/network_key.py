@@ -7,11 +7,11 @@ from typing import Any
 
 from attncli import attention, backbones
 from attncli.analysis.conditions import complete_conditions
-from attncli.analysis.run_keys import CUT_ANEW, has_own_cut
+from attncli.analysis.run_keys import CUT_ANEW
 from attncli.attention import NONE, Mechanism
 from attncli.errors import UserError
+from attncli.portable_runs import forget_image_root, has_own_cut
 from attncli.recipe import Model, Recipe, name_backbone_by_content, name_mechanism_by_content
-from attncli.result_files import forget_image_root
 from attncli.runs import FinishedRun
 from attncli.system.code_reference import is_code_reference
 

@@ -23,7 +23,12 @@ def read_recipe_settings(file: Path) -> dict[str, Any]:
         for section, keys in sections.items()
         for key in (keys if isinstance(keys, Mapping) else (section,))
     }
-    return {key: value for key, value in values.items() if key in set_keys and not key.startswith(_OWN_TO_A_RUN)}
+    return {key: value for key, value in values.items() if key in set_keys and is_setting(key)}
+
+
+def is_setting(key: str) -> bool:
+    """Return whether a dotted key is one that `--recipe` chooses runs by: not of network, dataset or seed."""
+    return not key.startswith(_OWN_TO_A_RUN)
 
 
 def list_other_settings(recipe: Recipe, settings: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """One's own runs and those of others together: which are the same run, and which can be paired.
 
 A run on the user's own images has the path of these images in its digest. So own runs on images that others used too
-are compared in the form in which results travel (`attncli.result_files.drop_image_paths`), without that path.
+are compared in the form in which results travel (`attncli.portable_runs.drop_image_paths`), without that path.
 """
 
 import json
@@ -11,9 +11,15 @@ from dataclasses import replace
 
 from attncli.analysis.conditions import UNKNOWN, describe_conditions, name_mechanism_code
 from attncli.errors import UserError
+from attncli.portable_runs import (
+    drop_image_paths,
+    forget_failed_root,
+    forget_images,
+    has_files_of_training,
+    has_own_images,
+)
 from attncli.recipe import Model
 from attncli.records import Result
-from attncli.result_files import drop_image_paths, forget_failed_root, forget_image_root, has_own_images
 from attncli.runs import FailedRun, FinishedRun
 
 
@@ -90,15 +96,7 @@ def _adopt_dataset(run: FinishedRun, datasets: Mapping[str, str], folder_names: 
     digest = run.result.data_digest
     if digest not in datasets or not has_own_images(run.recipe):
         return run
-    return replace(_make_portable(run), dataset=datasets[digest], folder_name=folder_names[digest])
-
-
-def _make_portable(run: FinishedRun) -> FinishedRun:
-    """Return the run as `drop_image_paths` does; one whose own code is gone has no other digest and stays as it is."""
-    try:
-        return drop_image_paths(run)
-    except UserError:
-        return run
+    return replace(drop_image_paths(run), dataset=datasets[digest], folder_name=folder_names[digest])
 
 
 def rename_failed_groups(failures: Sequence[FailedRun], others: Sequence[FinishedRun]) -> list[FailedRun]:
@@ -115,12 +113,17 @@ def rename_failed_groups(failures: Sequence[FailedRun], others: Sequence[Finishe
 
 
 def _make_run_key(run: FinishedRun) -> tuple[str, str]:
-    """Return what identifies a run: its digest, and for the user's own images their digest too."""
-    return _make_portable(run).digest, run.result.data_digest if has_own_images(run.recipe) else ""
+    """Return what identifies a run: its digest, and for the user's own images their digest and not their path."""
+    if not has_own_images(run.recipe):
+        return run.digest, ""
+    has_digest = has_files_of_training(run.recipe, run.digest)
+    return forget_images(run.recipe).compute_digest() if has_digest else run.digest, run.result.data_digest
 
 
 def _make_settings_key(run: FinishedRun) -> str:
-    """Return what two runs must share to be paired: images and recipe without network and seed."""
-    recipe = forget_image_root(run.recipe).model_copy(update={"model": Model()})  # its file may be gone
+    """Return what two runs must share to be paired: images with their classes, and recipe without network and seed."""
+    recipe = forget_images(run.recipe)
+    data = recipe.data.model_copy(update={"classes": None})
+    recipe = recipe.model_copy(update={"model": Model(), "data": data})  # their files may be gone
     shared = {name: value for name, value in recipe.build_identity().items() if name not in ("model", "seed")}
     return json.dumps(shared | {"images": run.result.data_digest}, sort_keys=True)

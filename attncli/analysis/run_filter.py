@@ -21,8 +21,8 @@ from attncli.attention import NONE
 from attncli.dataset_catalog import list_dataset_aliases
 from attncli.errors import UserError, suggest_name
 from attncli.jobs.plan import plan_sweep
+from attncli.portable_runs import forget_image_root
 from attncli.recipe import find_recipe_file
-from attncli.result_files import forget_image_root
 from attncli.runs import FinishedRun
 from attncli.system.code_reference import is_code_reference, label_code_reference, label_mechanism_name
 
@@ -54,8 +54,12 @@ class RunFilter:
         )
 
     def select_rows(self, rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
-        """Return the rows of which any run is shown, with the plain networks that they are compared with."""
-        shown = [row for row in rows if any(map(self.selects, row.runs))]
+        """Return the rows of which any run is shown, with the plain networks that they are compared with.
+
+        A table without the mechanisms that the filter names is left out, with its plain network.
+        """
+        named = [row for row in rows if not self.attn or row.attn in self.attn]
+        shown = [row for row in named if any(map(self.selects, row.runs))]
         tables = {(row.images, row.backbone, row.recipe) for row in shown}
         return [row for row in rows if row in shown or (row.attn == NONE and _locate_table(row) in tables)]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from attncli.analysis.conditions import CONDITION_NAMES, NETWORK, name_mechanism_code, name_network_files
 from attncli.attention import NONE
+from attncli.portable_runs import has_own_cut, has_own_images
 from attncli.recipe import Model, Recipe
 from attncli.recipe.file_identity import hash_json
-from attncli.result_files import has_own_images
 from attncli.runs import FinishedRun
 from attncli.system.code_reference import is_code_reference, label_mechanism_name
 from attncli.track.tags import flatten_params
@@ -96,11 +96,6 @@ def _has_unrecorded_files(run: FinishedRun) -> bool:
 def leave_out_conditions(base: BaselineKey) -> BaselineKey:
     """Return a baseline's key without conditions and the content of files: equal if trainings differ in those alone."""
     return tuple((key, value) for key, value in base if key not in (*CONDITION_NAMES, NETWORK))
-
-
-def has_own_cut(recipe: Recipe) -> bool:
-    """Return whether the runs of one group are cut into training and test images in different ways."""
-    return recipe.data.folds is not None or recipe.data.subset_seed == "run"
 
 
 def number_pair(recipe: Recipe) -> int:

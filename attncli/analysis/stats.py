@@ -13,9 +13,10 @@ one call of ttest_1samp takes 0.7 ms against a few microseconds. The noncentral 
 integrated here. scipy has neither Holm's correction nor numbers of seeds.
 """
 
+import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -179,33 +180,46 @@ def _legendre_nodes() -> "tuple[np.ndarray, np.ndarray]":
     return nodes, weights
 
 
-def seeds_needed(spread: float, size: float, *, wanted_power: float = WANTED_POWER, alpha: float = ALPHA) -> int | None:
+Level = float | Callable[[int], float]  # of a test, or as a function of the number of seeds
+
+
+def seeds_needed(spread: float, size: float, *, wanted_power: float = WANTED_POWER, alpha: Level = ALPHA) -> int | None:
     """Return the fewest seeds that find a true difference with the wanted chance, or None for more than 10,000.
 
     Args:
         spread: Standard deviation of the differences.
         size: The true difference.
         wanted_power: The wanted chance.
-        alpha: Level of the test.
+        alpha: Level of the test, or the level by the number of seeds, which does not fall faster than 1 / n.
 
     Raises:
         ValueError: `size` is 0.
     """
     if size == 0:
         raise ValueError("no number of seeds finds a difference of 0")
+
+    def is_enough(seeds: int) -> bool:
+        level = alpha(seeds) if callable(alpha) else alpha
+        return t_test_power(seeds, spread, size, level) >= wanted_power
+
     low, high = 1, 2
-    while t_test_power(high, spread, size, alpha) < wanted_power:
+    while not is_enough(high):
         low, high = high, 2 * high
         if low >= MAX_SEEDS:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if t_test_power(middle, spread, size, alpha) >= wanted_power else (middle, high)
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
     return high if high <= MAX_SEEDS else None
 
 
 def seeds_needed_range(
-    spread: float, degrees_of_freedom: int, size: float, *, alpha: float = ALPHA
+    spread: float,
+    degrees_of_freedom: int,
+    size: float,
+    *,
+    wanted_power: float = WANTED_POWER,
+    alpha: Level = ALPHA,
 ) -> tuple[int | None, int | None]:
     """Return the fewest seeds that find a true difference of `size`, at the lowest and highest plausible spread.
 
@@ -215,10 +229,22 @@ def seeds_needed_range(
         spread: Standard deviation of the differences.
         degrees_of_freedom: Of the spread; of one sample the number of seeds less one.
         size: The true difference; give the smallest one of interest, never the observed one.
-        alpha: Level of the test.
+        wanted_power: The wanted chance.
+        alpha: As `seeds_needed` takes it.
     """
-    low, high = (seeds_needed(value, size, alpha=alpha) for value in find_plausible_spreads(spread, degrees_of_freedom))
+    low, high = (
+        seeds_needed(value, size, wanted_power=wanted_power, alpha=alpha)
+        for value in find_plausible_spreads(spread, degrees_of_freedom)
+    )
     return low, high
+
+
+def seeds_needed_without_spread(alpha: Callable[[int], float], sides: int) -> int:
+    """Return the fewest seeds, all with the same figures, whose sign-flip test with so many sides is below the level.
+
+    `alpha` is the level by the number of seeds.
+    """
+    return next(n for n in itertools.count(1) if sides * 2.0**-n < alpha(n))
 
 
 def find_plausible_spreads(spread: float, degrees_of_freedom: int) -> tuple[float, float]:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from attncli.analysis.failures import FailuresByRecipe, group_failures, select_failures
 from attncli.analysis.folds import read_fold_design
 from attncli.analysis.paired_variants import count_lacking_seeds
+from attncli.analysis.recipe_settings import is_setting
 from attncli.analysis.run_keys import BaselineKey, number_pair
 from attncli.analysis.variants import VariantRuns, name_variants
 from attncli.runs import FailedRun
 
 TASK_KEYS = ("dataset", "backbone")
+BACKBONE = "model.backbone"
+CHOOSING_OPTIONS = {BACKBONE: "--backbone", "data.name": "--dataset"}  # of `compare`, by the key that they choose
 Differences = Mapping[str, Sequence[float]]  # of one task: by variant, one value per seed
 
 
@@ -62,7 +65,7 @@ def collect_tasks(
         differences={task: tables[task][base] for task, base in chosen.items()},
         failed=frozenset(failed_names),
         unfinished=tuple(sorted(unfinished_names)),
-        recipe_choices=tuple(choices),
+        recipe_choices=(*choices, *_list_unlike_networks(chosen, over)),
     )
 
 
@@ -90,7 +93,19 @@ def _word_choice(task: str, chosen: BaselineKey, bases: Sequence[BaselineKey]) -
     keys = sorted({key for flat in values for key in flat})
     differing = [key for key in keys if len({flat.get(key) for flat in values}) > 1]
     text = " ".join(f"{key}={own.get(key, 'default')}" for key in differing)
-    return f"{task}: of {len(bases)} recipes {text} counts (--recipe chooses)"
+    options = [CHOOSING_OPTIONS[key] for key in differing if key in CHOOSING_OPTIONS]
+    options += ["--recipe"] * any("." in key and is_setting(key) for key in differing)  # conditions have no section
+    hint = f" ({' or '.join(options)} chooses)" if options else ""
+    return f"{task}: of {len(bases)} recipes {text} counts{hint}"
+
+
+def _list_unlike_networks(chosen: Mapping[str, BaselineKey], over: Sequence[str]) -> list[str]:
+    """Return a line that says so if tasks that are no networks are represented by different ones, else none."""
+    networks = {task: dict(base).get(BACKBONE, "default") for task, base in chosen.items()}
+    if "backbone" in over or len(set(networks.values())) < 2:
+        return []
+    text = ", ".join(f"{task} {network}" for task, network in networks.items())
+    return [f"the tasks differ in their network too: {text} (--backbone chooses one)"]
 
 
 def _list_differences(variant: VariantRuns, baseline: VariantRuns) -> list[float]:

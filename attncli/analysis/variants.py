@@ -7,15 +7,9 @@ from functools import cached_property
 from statistics import median
 
 from attncli.analysis.conditions import complete_conditions, name_mechanism_code
-from attncli.analysis.run_keys import (
-    OPTION,
-    BaselineKey,
-    has_own_cut,
-    make_baseline_key,
-    make_variant_key,
-    number_pair,
-)
+from attncli.analysis.run_keys import OPTION, BaselineKey, make_baseline_key, make_variant_key, number_pair
 from attncli.attention import NONE
+from attncli.portable_runs import has_own_cut
 from attncli.records import SMALLEST_DIFFERENCE, Result
 from attncli.runs import FinishedRun
 from attncli.track.tags import flatten_params

@@ -68,7 +68,7 @@ class InstalledMechanism:
 def _find_installed_mechanisms() -> dict[str, InstalledMechanism]:
     installed = {}
     for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        with suppress(ImportError, ValueError):  # a broken package is no reason to hide the others
+        with suppress(Exception, SystemExit):  # one broken package is no reason to hide the others
             module_name = entry.value.partition(":")[0].strip()
             spec = importlib.util.find_spec(module_name)
             if spec is not None and spec.origin is not None:

@@ -43,7 +43,7 @@ class Card:
 
     `stages` and `blocks` count from 1, or from the end with negative numbers; None means all of them. In a network
     of three stages (CIFAR) `cifar_stages` and `cifar_blocks` replace them if given. With `whole_last_stage` every
-    block of the last stage gets the mechanism, whatever `blocks` says. `mobile_site` is the site in networks of
+    block of the last stage gets the mechanism, whatever `blocks` says. `mobile_site` is the site in our networks of
     inverted residuals (MobileNets), if the paper uses another one there. `convs` names which of a basic block's two
     3x3 convolutions the site conv means. With `replaces_norm` the mechanism has its own norm, and the norm of the
     convolution that it replaces is removed. `host_kernel` names the parameter that starts as the kernel of the replaced

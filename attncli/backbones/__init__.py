@@ -54,6 +54,11 @@ def backbone_names() -> tuple[str, ...]:
     return tuple(_find_families())
 
 
+def list_mobile_backbones() -> tuple[str, ...]:
+    """Return the backbones in which a card's `mobile_site` holds."""
+    return tuple(name for name, family in _find_families().items() if family in INVERTED_RESIDUAL_FAMILIES)
+
+
 def find_family(name: str) -> str:
     """Return the family (file) of a backbone. Raises UserError for an unknown name, with the nearest known one.
 

@@ -27,7 +27,6 @@ import psutil
 from PIL import Image
 
 from attncli import data
-from attncli.benchmark.dataloader_baseline import count_loader_workers
 from attncli.benchmark.results import compute_quartiles
 from attncli.benchmark.turns import iterate_rounds
 from attncli.benchmark.worker_process import answering_process, serve_requests
@@ -35,7 +34,9 @@ from attncli.data.dataset import Dataset
 from attncli.data.images.arrays import IMAGENET_MEAN, IMAGENET_STD
 from attncli.data.loader import BatchLayout, iterate_train_batches
 from attncli.data.readers.image_folder import list_root
+from attncli.data.readers.split_folders import find_split_folders
 from attncli.recipe import Data
+from attncli.system import hardware
 from attncli.train import choose_device
 
 WAYS = ("imagefolder", "decode", "cache")
@@ -46,7 +47,7 @@ Feed = Callable[[], int]  # feeds every image once and returns how many
 
 @dataclass(frozen=True)
 class ImageFolderSetting:
-    """Images of `root`/train at `size` px, in batches; `cache` is a folder for decoded images.
+    """Images of `root` at `size` px, in batches; `cache` is a folder for decoded images.
 
     With `resized`, random parts of whole images are resized; otherwise their centre squares are shifted a little.
     """
@@ -87,13 +88,15 @@ def build_imagefolder_feed(setting: ImageFolderSetting) -> Feed:
         transforms.ToTensor(),
         transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
     ]
-    images = datasets.ImageFolder(str(Path(setting.root) / "train"), transforms.Compose(transform_steps))
+    top, folders = find_split_folders(Path(setting.root))
+    train_folder = Path(setting.root) / top / folders["train"]
+    images = datasets.ImageFolder(str(train_folder), transforms.Compose(transform_steps))
     device = choose_device()
     loader = DataLoader(
         images,
         batch_size=setting.batch_size,
         shuffle=True,
-        num_workers=count_loader_workers(),
+        num_workers=hardware.count_usable_cpus() or 1,
         persistent_workers=True,
         pin_memory=device.type == "cuda",
     )

@@ -10,6 +10,7 @@ from attncli.benchmark.history import Spread
 from attncli.benchmark.training_loops import BenchSetting
 
 COMPARED_KEYS = ("backbone", "attn", "batch_size")  # rows that can be compared
+FEWEST_JUDGED_ROUNDS = 3  # one round has quartiles without width, and two have little
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +58,13 @@ def format_training_row(row: TrainingBenchRow, earlier_row: Mapping[str, Any] | 
     for name, ratio in row.ratios.items():
         cells[f"x {name}"] = f"{ratio[1]:.2f} ({ratio[0]:.2f}-{ratio[2]:.2f})"
     if earlier_row is not None:
-        changes = {name: history.compare_spreads(row.ratios[name], earlier_row["ratios"][name]) for name in row.ratios
-                if name in earlier_row["ratios"]}  # fmt: skip
-        cells["since then"] = ", ".join(
-            f"{name} {factor - 1:+.1%} {verdict}" for name, (factor, verdict) in changes.items()
-        )
+        names = [name for name in row.ratios if name in earlier_row["ratios"]]
+        cells["since then"] = ", ".join(_describe_change(row, earlier_row, name) for name in names)
     return cells
+
+
+def _describe_change(row: TrainingBenchRow, earlier_row: Mapping[str, Any], name: str) -> str:
+    """Return how a ratio changed, and the verdict if the quartiles of both benches are of rounds enough."""
+    factor, verdict = history.compare_spreads(row.ratios[name], earlier_row["ratios"][name])
+    is_judged = min(row.rounds, earlier_row["rounds"]) >= FEWEST_JUDGED_ROUNDS
+    return f"{name} {factor - 1:+.1%} {verdict}" if is_judged else f"{name} {factor - 1:+.1%}"

@@ -4,14 +4,13 @@ A round gives one ratio of throughput (attncli's to the rival's) per rival: if s
 machine down for a while, it slows all contenders of a round. Medians and quartiles are taken over the rounds.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from attncli.attention import NONE
+from attncli.benchmark.contenders import contender_process
 from attncli.benchmark.results import TrainingBenchRow
-from attncli.benchmark.training_loops import BenchSetting, build_bare_loop
+from attncli.benchmark.training_loops import BenchSetting
 from attncli.benchmark.turns import BenchLimit, ReportProgress, bench_in_turn
 
 BACKBONES = ("resnet20", "resnet18", "resnet50")
@@ -36,16 +35,14 @@ def make_settings(
 
 
 def choose_steps(setting: BenchSetting) -> int:
-    """Return how many batches a bare loop trains in about TURN_S seconds here: processors differ by ten times."""
-    run_epoch = build_bare_loop(replace(setting, steps=1), Path())
-    seconds = min([_time_epoch(run_epoch) for _ in range(3)][1:])  # the first one is slower
+    """Return how many batches a bare loop trains in about TURN_S seconds here: processors differ by ten times.
+
+    The loop has a process of its own, which ends: what it allocates must not stay beside the contenders. Raises
+    RunFailedError if it dies.
+    """
+    with contender_process("bare", replace(setting, steps=1)) as run_turn:
+        seconds = min(run_turn(), run_turn())
     return max(FEWEST_STEPS, min(MOST_STEPS, round(TURN_S / seconds)))
-
-
-def _time_epoch(run_epoch: Callable[[], object]) -> float:
-    started_at = time.perf_counter()
-    run_epoch()
-    return time.perf_counter() - started_at
 
 
 def bench_training(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from attncli.benchmark.contenders import contender_process
 from attncli.benchmark.results import TrainingBenchRow, summarize_rounds
 from attncli.benchmark.training_loops import BenchSetting
+from attncli.errors import RunFailedError
 
 ReportProgress = Callable[[str], None]
 RoundSeconds = dict[str, float]  # of each contender's turn
@@ -33,7 +34,7 @@ def bench_in_turn(
     limit: BenchLimit,
     report: ReportProgress = lambda text: None,
 ) -> Iterator[TrainingBenchRow]:
-    """Yield one row per network of which a round was completed in time; Ctrl-C first yields the row it interrupts.
+    """Yield one row per network of which a round was completed in time; what ends it first yields the row it ends.
 
     Args:
         settings: the networks.
@@ -42,8 +43,8 @@ def bench_in_turn(
         report: gets a line when contenders start, after each round, and if networks are left out.
 
     Raises:
-        RunFailedError: a contender's process died.
-        KeyboardInterrupt: Ctrl-C, after the row.
+        RunFailedError: a contender's process died; after the row of the complete rounds.
+        KeyboardInterrupt: Ctrl-C, likewise.
     """
     ends_at = time.monotonic() + limit.seconds
     left_out = []
@@ -51,19 +52,19 @@ def bench_in_turn(
         now = time.monotonic()
         share_ends_at = now + (ends_at - now) / (len(settings) - index)
         rounds: list[RoundSeconds] = []
-        interrupt = None
+        failure: BaseException | None = None
         try:
             for seconds in _iterate_timed_rounds(setting, contenders, limit.rounds, (share_ends_at, ends_at), report):
                 rounds.append(seconds)
                 report(f"{_name_setting(setting)}: round {len(rounds)} of {limit.rounds}")
-        except KeyboardInterrupt as error:
-            interrupt = error
+        except (KeyboardInterrupt, RunFailedError) as error:
+            failure = error
         if rounds:
             yield summarize_rounds(setting, rounds)
         else:
             left_out.append(_name_setting(setting))
-        if interrupt:
-            raise interrupt
+        if failure:
+            raise failure
     if left_out:
         report(f"no time was left for {', '.join(left_out)}; --minutes gives more")
 

@@ -15,16 +15,15 @@ from attncli.analysis import stats
 from attncli.analysis.compare import MARGIN
 from attncli.analysis.conditions import describe_conditions
 from attncli.analysis.failures import FailuresByRecipe, group_failures, select_failures
-from attncli.analysis.looks import read_seed_plan
 from attncli.analysis.network_key import RunIndex
 from attncli.analysis.recipe_settings import list_other_settings, read_recipe_settings
-from attncli.analysis.stats import MeanEstimate
 from attncli.claims import language
 from attncli.claims.accuracy_differences import list_accuracy_differences
 from attncli.claims.comparison import ClaimComparison, find_network_key
 from attncli.claims.evaluate import compute_slacks, evaluate_expression, find_null_difference
 from attncli.claims.language import ACCURACY, Quantity
 from attncli.claims.reference_accuracy import describe_shortfall
+from attncli.claims.seed_numbers import compute_power, read_variant_plan
 from attncli.claims.verdict import TrainedOutcome
 from attncli.recipe import find_recipe_file
 from attncli.runs import FailedRun, FinishedRun
@@ -185,7 +184,7 @@ def _make_tested_outcome(
     p_holds, p_fails = compute_p_values(slack, forgiving)
     used_runs = [runs[name][seed] for name in needed for seed in seeds]
     weakest = min(slack, key=statistics.fmean)
-    plan = read_seed_plan(((run.recipe.seed, run.result.planned_seeds) for run in used_runs), declared=planned_seeds)
+    plan = read_variant_plan(used_runs, planned_seeds)
     return TrainedOutcome(
         text=comparison.text,
         outcome="undecided",
@@ -202,12 +201,13 @@ def _make_tested_outcome(
         slack=statistics.fmean(weakest),
         p_holds=p_holds,
         p_fails=p_fails,
-        power=_detection_power(difference),
+        power=compute_power(difference, plan, forgiving),
         forgiving=forgiving,
         interest=equal_slack if forgiving else MARGIN,
         level=plan.choose_level(len(seeds)),
-        next_level=plan.choose_next_level(len(seeds)),
+        next_level=plan.choose_next_level(len(seeds), len(seeds) + 1),
         planned_seeds=plan.planned,
+        plan=plan,
         dataset=used_runs[0].dataset,
         protocol=protocol,
         seeds=tuple(seeds),
@@ -256,21 +256,3 @@ def compute_p_values(slack: Sequence[Sequence[float]], forgiving: bool) -> tuple
         return None, None
     sides = 1 if forgiving else 2
     return min(1.0, sides * max(above)), min(1.0, 2 * len(below) * min(below))
-
-
-def _detection_power(difference: MeanEstimate) -> float | None:
-    """Return the chance that as many seeds find a true difference of half a point at this spread."""
-    return stats.t_test_power(difference.n, difference.sd, MARGIN) if difference.sd else None
-
-
-def plan_seeds(outcome: TrainedOutcome, alpha: float) -> tuple[int | None, int | None]:
-    """Return the fewest seeds in all, at least and at most, that would decide an undecided part; None if none would.
-
-    They are planned for the smallest difference of interest, `outcome.interest`. Planned on the difference seen they
-    would be the more the less there is to find.
-    """
-    if not outcome.sd or not outcome.interest:
-        return None, None
-    level = 2 * alpha if outcome.forgiving else alpha
-    low, high = stats.seeds_needed_range(outcome.sd, outcome.n - 1, outcome.interest, alpha=min(level, 0.5))
-    return (None if low is None else max(low, outcome.n + 1)), high

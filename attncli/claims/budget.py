@@ -1,6 +1,6 @@
 """On how little a verdict rests: the epochs and images of its runs beside those that the claim's schedule has."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,6 +9,7 @@ from attncli import validation
 from attncli.claims.claim_files import Claim
 from attncli.claims.language import ACCURACY, iterate_quantities
 from attncli.claims.missing_runs import find_dataset
+from attncli.claims.networks import list_whole_networks
 from attncli.claims.schedules import choose_recipe_name
 from attncli.dataset_catalog import find_properties, has_origin
 from attncli.errors import UserError
@@ -25,7 +26,10 @@ ENOUGH = 0.8  # a smaller share of the images, or of the epochs, is marked
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What the runs behind a verdict spent; the `claimed_` figures are those of the claim, None if unknown."""
+    """What the runs behind a verdict spent; the `claimed_` figures are those of the claim, None if unknown.
+
+    If the runs are on another dataset than the claim, they are those of the claim carried over to that dataset.
+    """
 
     epochs: int  # the fewest of a run
     claimed_epochs: int | None
@@ -75,12 +79,14 @@ def compute_budget(claim: Claim, runs: Sequence[FinishedRun]) -> Budget | None:
     """Return the budget of a claim's verdict, given the runs that it rests on; None if there are none."""
     if not runs:
         return None
-    counts = [count for run in runs if (count := count_training_images(run)) is not None]
+    claimed_datasets = _list_claimed_datasets(claim)
+    other_datasets: set[str] = {run.dataset for run in runs} - claimed_datasets if claimed_datasets else set()
+    images, claimed_images = _find_smallest_share(runs, is_claimed=bool(claim.on))
     return Budget(
         epochs=min(run.recipe.train.epochs for run in runs),
-        claimed_epochs=find_claimed_epochs(claim),
-        images=min(counts) if len(counts) == len(runs) else None,
-        claimed_images=TRAINING_IMAGES.get(claim.on or ""),
+        claimed_epochs=_find_epochs_on(other_datasets, runs) if other_datasets else find_claimed_epochs(claim),
+        images=images,
+        claimed_images=claimed_images,
         tests_part=any(run.recipe.data.test_per_class is not None for run in runs),
     )
 
@@ -89,15 +95,44 @@ def find_claimed_epochs(claim: Claim) -> int | None:
     """Return the epochs of the shipped recipe for the claim's own dataset and networks, or None if there is none."""
     if claim.tree is None:
         return None
-    epochs = set()
+    names: set[str | None] = set()
     for part in claim.tree.parts:
         accuracies = [q for q in iterate_quantities(part) if q.name in ACCURACY]
         networks = {q.network.base.name for q in accuracies}
-        for dataset in {find_dataset(claim, q) for q in accuracies} - {None}:
-            name = choose_recipe_name(dataset or "", networks)
-            epochs.add(_read_epochs(find_shipped_folder() / f"{name}.yaml") if name else None)
+        names |= {choose_recipe_name(d or "", networks) for d in {find_dataset(claim, q) for q in accuracies} - {None}}
+    return _find_most_epochs(names)
+
+
+def _find_epochs_on(datasets: Set[str], runs: Sequence[FinishedRun]) -> int | None:
+    """Return the epochs of the shipped recipe for these datasets and the networks of the runs, or None."""
+    models = [run.recipe.model for run in runs]
+    networks = {model.attn if model.attn in list_whole_networks() else model.backbone for model in models}
+    return _find_most_epochs({choose_recipe_name(dataset, networks) for dataset in datasets})
+
+
+def _find_most_epochs(recipe_names: Set[str | None]) -> int | None:
+    """Return the most epochs of these shipped recipes, or None if one of them is missing."""
+    epochs = [_read_epochs(find_shipped_folder() / f"{name}.yaml") if name else None for name in recipe_names]
     known_epochs = [count for count in epochs if count is not None]
     return max(known_epochs) if known_epochs and len(known_epochs) == len(epochs) else None
+
+
+def _list_claimed_datasets(claim: Claim) -> set[str | None]:
+    """Return the datasets of a claim's accuracies that it names."""
+    quantities = iterate_quantities(claim.tree) if claim.tree is not None else ()
+    return {find_dataset(claim, q) for q in quantities if q.name in ACCURACY} - {None}
+
+
+def _find_smallest_share(runs: Sequence[FinishedRun], *, is_claimed: bool) -> tuple[int | None, int | None]:
+    """Return the training images of the run with the smallest share of its dataset, and those of the dataset.
+
+    Without a claimed dataset there is no share: then they are the fewest images, and None.
+    """
+    pairs = [(count_training_images(run), TRAINING_IMAGES.get(run.dataset) if is_claimed else None) for run in runs]
+    counted = [(count, all_images) for count, all_images in pairs if count is not None]
+    if len(counted) < len(pairs):
+        return None, next((all_images for _, all_images in pairs if all_images), None)
+    return min(counted, key=lambda pair: pair[0] / pair[1] if pair[1] else pair[0])
 
 
 @cache

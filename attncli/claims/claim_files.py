@@ -27,6 +27,7 @@ import yaml
 
 from attncli.claims import language, networks
 from attncli.claims.language import LanguageError
+from attncli.dataset_catalog import suggest_dataset
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
 from attncli.literature.claim_entries import CLAIMS_FOLDER
 from attncli.recipe import compose_yaml, describe_yaml_error, suggest_yaml_fix
@@ -39,6 +40,7 @@ KINDS = (
 DECIDING_KEYS = ("check", "test", "untestable")
 STRENGTHS = ("direction",)
 REQUIRED_KEYS = ("id", "kind", "text", "source")
+NULL_TAG = "tag:yaml.org,2002:null"  # of a key without a value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +158,8 @@ def _read_entry(path: Path, node: yaml.Node) -> _Entry:
             raise UserError(f"{_format_position(path, key)}: key '{key.value}' stands twice", "leave one out")
         if not isinstance(value, yaml.ScalarNode):
             raise UserError(f"{_format_position(path, value)}: {key.value}: not a text", "write it in quotes")
-        entry[key.value] = value
+        if value.tag != NULL_TAG and value.value.strip():
+            entry[key.value] = value
     if lacking := [key for key in REQUIRED_KEYS if key not in entry]:
         raise UserError(
             f"{_format_position(path, node)}: a claim without {' and '.join(lacking)}",
@@ -174,6 +177,8 @@ def _make_claim(entry: _Entry, path: Path) -> Claim:
     texts: dict[str, Any] = {key: " ".join(node.value.split()) for key, node in entry.items() if key != "size"}
     if texts["kind"] not in KINDS:
         raise unknown_name_error("kind", texts["kind"], KINDS, location=_format_position(path, entry["kind"]))
+    if hint := suggest_dataset(texts.get("on", "")):
+        raise UserError(f"{_format_position(path, entry['on'])}: on: unknown dataset: '{texts['on']}'", hint)
     size = entry["size"].value if "size" in entry else None
     if size is not None and not size.isdigit():
         raise UserError(

@@ -1,11 +1,13 @@
 """The arithmetic of claims: from expressions to numbers, from comparisons to slacks.
 
 A slack says by how much a comparison is fulfilled: `a > b` has a - b, `a < b` has b - a, and `a ~ b +- t`, which says
-two things, has a - b + t and b + t - a. The comparison holds if every slack is above 0 (`<=`, `>=`: or 0).
+two things, has a - b + t and b + t - a; in `~ 2.5M +- 5 %` t is a share of b. The comparison holds if every slack is
+above 0 (`<=`, `>=`: or 0).
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from attncli.claims.language import (
@@ -18,6 +20,7 @@ from attncli.claims.language import (
     Negation,
     Number,
     Quantity,
+    iterate_nodes,
     iterate_quantities,
 )
 
@@ -49,11 +52,12 @@ def evaluate_expression(tree: Expression, lookup: Lookup) -> float:
 
 @dataclass(frozen=True)
 class _Interval:
-    """That `value` lies within `tolerance` of `centre`."""
+    """That `value` lies within `tolerance` of `centre`, or within this share of it."""
 
     value: Expression
     centre: Expression
     tolerance: Expression
+    is_share: bool = False
 
 
 def compute_slacks(left_side: Expression, link: ComparisonLink, lookup: Lookup) -> tuple[float, ...]:
@@ -66,6 +70,7 @@ def compute_slacks(left_side: Expression, link: ComparisonLink, lookup: Lookup) 
         value, centre, tolerance = (
             evaluate_expression(tree, lookup) for tree in (interval.value, interval.centre, interval.tolerance)
         )
+        tolerance *= abs(centre) if interval.is_share else 1
         return value - centre + tolerance, centre + tolerance - value
     is_greater = link.sign in (">", ">=")
     left_choices = _list_choices(left_side, "min" if is_greater else "max")
@@ -79,12 +84,25 @@ def _read_interval(left_side: Expression, link: ComparisonLink) -> _Interval | N
     """Return the interval of `a ~ b +- t`, or of `abs(a) < t` and `t > abs(a)`, which is around 0; else None."""
     if link.sign == "~":
         assert link.tolerance is not None  # the language has no ~ without +-
-        return _Interval(left_side, link.right, link.tolerance)
+        return _Interval(left_side, link.right, link.tolerance, is_share_of_value(left_side, link))
     if link.sign in ("<", "<=") and isinstance(left_side, FunctionCall) and left_side.name == "abs":
         return _Interval(left_side.arguments[0], Number("0"), link.right)
     if link.sign in (">", ">=") and isinstance(link.right, FunctionCall) and link.right.name == "abs":
         return _Interval(link.right.arguments[0], Number("0"), left_side)
     return None
+
+
+def is_share_of_value(left_side: Expression, link: ComparisonLink) -> bool:
+    """Return whether the tolerance of `~` is a share of the value before it, as in `params(a) ~ 2.5M +- 5 %`.
+
+    Beside accuracies, values in % and 0 it is in points: `top1(a) ~ top1(b) +- 0.5 %`, `~ 10 % +- 0.5 %`.
+    """
+    if not isinstance(link.tolerance, Number) or link.tolerance.suffix != "%":
+        return False
+    nodes = [*iterate_nodes(left_side), *iterate_nodes(link.right)]
+    is_in_points = any(isinstance(node, Number) and node.suffix == "%" for node in nodes)
+    is_in_points |= any(isinstance(node, Quantity) and node.name in ACCURACY for node in nodes)
+    return not is_in_points and not (isinstance(link.right, Number) and link.right.value == 0)
 
 
 def has_tolerance(left_side: Expression, link: ComparisonLink) -> bool:
@@ -108,20 +126,8 @@ def find_biased_functions(left_side: Expression, link: ComparisonLink) -> list[F
         is_greater = link.sign in (">", ">=")
         right_choices = _list_choices(link.right, "max" if is_greater else "min")
         trees = (*_list_choices(left_side, "min" if is_greater else "max"), *right_choices)
-    return [function for tree in trees for function in _iterate_functions(tree) if _is_measured(function)]
-
-
-def _iterate_functions(tree: Expression) -> Iterator[FunctionCall]:
-    """Yield the functions of an expression, the outer ones first."""
-    if isinstance(tree, FunctionCall):
-        yield tree
-        for argument in tree.arguments:
-            yield from _iterate_functions(argument)
-    elif isinstance(tree, Negation):
-        yield from _iterate_functions(tree.of)
-    elif isinstance(tree, BinaryOperation):
-        yield from _iterate_functions(tree.left)
-        yield from _iterate_functions(tree.right)
+    nodes = [node for tree in trees for node in iterate_nodes(tree)]
+    return [node for node in nodes if isinstance(node, FunctionCall) and _is_measured(node)]
 
 
 def _is_measured(tree: Expression) -> bool:
@@ -152,6 +158,13 @@ def find_null_difference(left_side: Expression, link: ComparisonLink, exact: Loo
 
     first, second = difference_at(0.5), difference_at(0.75)
     return first if math.isclose(first, second, abs_tol=1e-12) else None
+
+
+def is_about_level(left_side: Expression, link: ComparisonLink) -> bool:
+    """Return whether it depends on how well networks do, and not only on which does better: `top1(a) < 80 %`."""
+    with suppress(ZeroDivisionError):  # of two counts that differ, which are not counted for this
+        return find_null_difference(left_side, link, lambda _: 1.0) is None
+    return False
 
 
 def find_null_slacks(left_side: Expression, link: ComparisonLink, exact: Lookup) -> tuple[float | None, ...]:

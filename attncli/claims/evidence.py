@@ -9,7 +9,7 @@ from attncli.analysis.count_cache import CountCache
 from attncli.analysis.network_key import RunIndex, index_runs
 from attncli.analysis.result_merging import merge_results, rename_failed_groups
 from attncli.claims.throughput import SpeedStore
-from attncli.dataset_catalog import has_origin
+from attncli.dataset_catalog import has_origin, suggest_dataset
 from attncli.errors import UserError
 from attncli.runs import (
     FailedRun,
@@ -62,7 +62,7 @@ def gather_evidence(
         report_unreadable: Called with what is to be said about finished and failed runs that cannot be read.
 
     Raises:
-        UserError: Unknown backbone, or the store does not answer.
+        UserError: Unknown backbone or dataset, or the store does not answer.
     """
     if backbone is not None:
         backbones.find_family(backbone)
@@ -104,7 +104,12 @@ def add_runs_of_others(
 
 
 def _name_dataset(runs: Sequence[FinishedRun], folder_is: str | None) -> Sequence[FinishedRun]:
-    """Return the runs, those on the user's own images under the name of the dataset that they are, if it is given."""
+    """Return the runs, those on the user's own images under the name of the dataset that they are, if it is given.
+
+    Raises UserError for another name of a dataset than its own, such as CIFAR-10.
+    """
     if folder_is is None:
         return runs
+    if hint := suggest_dataset(folder_is):
+        raise UserError(f"unknown dataset: '{folder_is}'", hint)
     return [replace(run, dataset=folder_is) if has_origin(run.dataset, "user") else run for run in runs]

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ from attncli import backbones, data, validation
 from attncli.attention import NONE
 from attncli.claims import language, networks
 from attncli.claims.claim_files import Claim
-from attncli.claims.language import ACCURACY, Quantity
+from attncli.claims.evaluate import is_about_level
+from attncli.claims.language import ACCURACY, ComparisonChain, NamedModule, NetworkExpression, Quantity
+from attncli.claims.reference_accuracy import find_published_top1
 from attncli.claims.schedules import FAST_TWINS, choose_recipe_name
 from attncli.claims.substitution import substitute_backbone
 from attncli.errors import UserError
@@ -64,11 +66,9 @@ def plan_claim_trainings(
         UserError: No training tests a claim, attncli does not know its dataset, or there is no recipe for it.
     """
     overrides, values = list(overrides), dict(values or {})
-    parts = [(claim, part) for claim in claims for part in _list_accuracy_parts(claim, backbone)]
-    files = [
-        [path or _find_file(claim, quantity, part, values.get("data.name"), fast) for quantity in part]
-        for claim, part in parts
-    ]
+    dataset = values.get("data.name")
+    parts = [(claim, part) for claim in claims for part in _list_accuracy_parts(claim, backbone, dataset)]
+    files = [[path or _find_file(claim, quantity, part, dataset, fast) for quantity in part] for claim, part in parts]
     return [
         ClaimTraining(
             claim.id, file, _make_recipe_for(claim, quantity, file, values | {"seed": seed}, overrides, path is None)
@@ -79,17 +79,33 @@ def plan_claim_trainings(
     ]
 
 
-def _list_accuracy_parts(claim: Claim, backbone: str | None) -> list[list[Quantity]]:
-    """Return the accuracies that each part of a claim compares. Raises UserError if there is none."""
+def _list_accuracy_parts(claim: Claim, backbone: str | None, other_dataset: str | None) -> list[list[Quantity]]:
+    """Return the accuracies that each part of a claim needs. Raises UserError if there is none."""
     if claim.tree is not None:
         tree = substitute_backbone(claim, backbone)[0]
-        parts = [[q for q in language.iterate_quantities(part) if q.name in ACCURACY] for part in tree.parts]
+        parts = [_list_needed_accuracies(claim, part, other_dataset) for part in tree.parts]
         if any(parts):
             return [part for part in parts if part]
     raise UserError(
         f"{claim.id}: no run tests this claim",
         f"`{shlex.join(['attncli', 'claims', claim.id, *claim.file_option])} -v` shows what does",
     )
+
+
+def _list_needed_accuracies(claim: Claim, part: ComparisonChain, other_dataset: str | None) -> list[Quantity]:
+    """Return the accuracies that a part compares, and that of the plain network if it compares them with a number.
+
+    A network that "fails to train" does not show that the recipe trains others: the plain network does.
+    """
+    accuracies = [q for q in language.iterate_quantities(part) if q.name in ACCURACY]
+    if not any(is_about_level(left_side, link) for left_side, link in part.link_pairs()):
+        return accuracies
+    plain_accuracies = [
+        replace(q, name="top1", network=NetworkExpression(NamedModule(q.network.base.name)))
+        for q in accuracies
+        if find_published_top1(q.network.base.name, other_dataset or find_dataset(claim, q) or "") is not None
+    ]
+    return list(dict.fromkeys([*accuracies, *plain_accuracies]))
 
 
 def find_dataset(claim: Claim, quantity: Quantity) -> str | None:

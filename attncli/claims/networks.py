@@ -7,10 +7,12 @@ from typing import Any
 from attncli import attention, backbones, validation
 from attncli.analysis.network_key import ImageSpec
 from attncli.attention import NONE
+from attncli.backbones.compatibility import is_cifar_network
 from attncli.claims import language
 from attncli.claims.evaluate import find_biased_functions
+from attncli.claims.figure_checks import check_figures
 from attncli.claims.language import ACCURACY, EXACT, SPEED, LanguageError, NetworkExpression, Quantity
-from attncli.dataset_catalog import find_properties
+from attncli.dataset_catalog import find_properties, suggest_dataset
 from attncli.errors import UserError, suggest_name
 from attncli.recipe import Recipe
 from attncli.system.code_reference import is_code_reference
@@ -18,7 +20,6 @@ from attncli.system.code_reference import is_code_reference
 BACKBONE_OPTIONS = ("stem", "replace", "last_stride")  # the options of a backbone: keys of `model`
 ACCURACY_SETTINGS, IMAGE_SETTINGS = ("dataset", "recipe"), ("dataset", "size", "classes", "frames")
 LARGE_SIDE, SMALL_SIDE = 224, 32  # px, of images that no one gives the size of
-CIFAR_NETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")  # built for images of 32 px
 FRAMES = 8
 
 
@@ -29,6 +30,7 @@ def validate_claim_tree(tree: language.ClaimTree) -> None:
         _check_settings(quantity)
     for left_side, link in tree.link_pairs():
         _check_comparison(link, [q for side in (left_side, link) for q in language.iterate_quantities(side)])
+        check_figures(left_side, link)
         for function in find_biased_functions(left_side, link):
             effect = "smaller" if function.name == "min" else "larger"
             raise LanguageError(
@@ -49,6 +51,8 @@ def _check_settings(quantity: Quantity) -> None:
         expected_type: type = str if key in ("dataset", "recipe") else int
         if not isinstance(value, expected_type):
             raise LanguageError(quantity.at, f"{key}: {value!r} is not allowed", f"allowed: a {expected_type.__name__}")
+        if key == "dataset" and (hint := suggest_dataset(str(value))):
+            raise LanguageError(quantity.at, f"unknown dataset: '{value}'", hint)
 
 
 def _check_comparison(link: language.ComparisonLink, quantities: Sequence[Quantity]) -> None:
@@ -84,7 +88,7 @@ def list_recipe_values(network: NetworkExpression) -> Mapping[str, Any]:
                     base.at, f"unknown option of a backbone: '{key}'", suggest_name(key, BACKBONE_OPTIONS)
                 )
             values[f"model.{key}"] = value
-    elif base.name in _list_whole_networks():
+    elif base.name in list_whole_networks():
         if attn is not None:
             raise LanguageError(base.at, f"'{base.name}' is a whole network", "nothing can be added to it")
         attn = base
@@ -94,12 +98,12 @@ def list_recipe_values(network: NetworkExpression) -> Mapping[str, Any]:
             f"unknown network: '{base.name}'",
             suggest_name(
                 base.name,
-                (*backbones.backbone_names(), *_list_whole_networks()),
+                (*backbones.backbone_names(), *list_whole_networks()),
                 aliases=backbones.list_backbone_aliases(),
             ),
         )
     if attn is not None and attn.name != NONE:
-        if attn is not base and attn.name in _list_whole_networks():
+        if attn is not base and attn.name in list_whole_networks():
             raise LanguageError(attn.at, f"'{attn.name}' is a whole network", "write it without a backbone")
         values["model.attn"] = attn.name
         values["model.options"] = {key: _convert_tuples(value) for key, value in attn.options}
@@ -119,7 +123,7 @@ def _check_recipe(values: Mapping[str, Any], network: NetworkExpression) -> None
 
 
 @cache
-def _list_whole_networks() -> tuple[str, ...]:
+def list_whole_networks() -> tuple[str, ...]:
     """Return the mechanisms that are whole networks."""
     return tuple(name for name in attention.mechanism_names() if attention.is_whole_network(name))
 
@@ -144,7 +148,7 @@ def resolve_images(quantity: Quantity, claim_dataset: str | None, size: int | No
     """
     settings: dict[str, Any] = dict(quantity.settings)
     dataset = settings.get("dataset", claim_dataset)
-    is_small = quantity.network.base.name in CIFAR_NETS or has_small_images(dataset)
+    is_small = is_made_for_small_images(quantity.network.base.name) or has_small_images(dataset)
     side = settings.get("size") or size or (SMALL_SIDE if is_small else LARGE_SIDE)
     properties = find_properties(dataset or "")
     classes = settings.get("classes") or (properties and properties.class_count) or (1000 if side >= 64 else 10)
@@ -154,6 +158,11 @@ def resolve_images(quantity: Quantity, claim_dataset: str | None, size: int | No
     if frames is None and mechanism is not None and mechanism.needs_clips:
         frames = FRAMES
     return ImageSpec(side, classes, frames)
+
+
+def is_made_for_small_images(network: str) -> bool:
+    """Return whether a network is a backbone of ours for images of 32 px only."""
+    return network in backbones.backbone_names() and is_cifar_network(network)
 
 
 def has_small_images(dataset: str | None) -> bool:

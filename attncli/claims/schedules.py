@@ -2,7 +2,7 @@
 
 from collections.abc import Set
 
-from attncli.claims.networks import CIFAR_NETS
+from attncli.claims.networks import is_made_for_small_images
 from attncli.dataset_catalog import find_properties, list_datasets
 
 MOBILE_NETS = frozenset(
@@ -42,7 +42,7 @@ def choose_recipe_name(dataset: str, networks: Set[str]) -> str | None:
         return None
     if properties.side is not None and properties.side <= SMALL_IMAGES:
         return "digits-ram" if RECURRENT in networks else "cifar"
-    if properties.origin in ("user", "hub") and networks & set(CIFAR_NETS):
+    if properties.origin in ("user", "hub") and any(map(is_made_for_small_images, networks)):
         return "cifar"
     if dataset == "imagenet" or properties.origin in ("user", "hub"):
         return "imagenet-mobile" if networks <= MOBILE_NETS else "imagenet"
@@ -55,5 +55,5 @@ def find_stand_in(dataset: str | None, networks: Set[str]) -> str | None:
         return None
     if dataset in _STAND_INS:
         return _STAND_INS[dataset]
-    is_small = bool(networks & set(CIFAR_NETS)) or not networks
+    is_small = not networks or any(map(is_made_for_small_images, networks))
     return SMALL_STAND_IN if is_small else LARGE_STAND_IN

@@ -4,17 +4,17 @@ Holm's correction is done separately for holding and for failing. What is not si
 number of seeds that would decide it.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
 from attncli.analysis import stats
-from attncli.claims import accuracy
+from attncli.claims import seed_numbers
 from attncli.claims.verdict import (
     ClaimVerdict,
     ComparisonOutcome,
     Outcome,
     TrainedOutcome,
-    combine_outcomes,
 )
 
 
@@ -41,24 +41,36 @@ def _combine_p_values(parts: Sequence[ComparisonOutcome]) -> tuple[float | None,
 
 def _settle_verdict(draft: ClaimVerdict, p_holds: float | None, p_fails: float | None, tests: int) -> ClaimVerdict:
     trained = [part for part in draft.parts if isinstance(part, TrainedOutcome) and part.n]
-    if not trained or draft.outcome != "undecided":
+    if not trained or draft.outcome not in ("undecided", "untested"):
         return draft
-    draft = replace(draft, n=min(part.n for part in trained))
-    others = combine_outcomes([part.outcome for part in draft.parts if not isinstance(part, TrainedOutcome)])
-    if p_holds is None or p_fails is None:
-        return replace(draft, why=_explain_untestable(trained))
-    if failures := dict.fromkeys(part.failure for part in trained if part.failure):
-        return replace(draft, p=min(p_holds, p_fails), why=f"not judged: {'; '.join(failures)}")
-    if shortfalls := dict.fromkeys(part.shortfall for part in trained if part.shortfall):
-        return replace(draft, p=min(p_holds, p_fails), why="; ".join(shortfalls))
+    obstacle = _describe_obstacle(trained, p_holds, p_fails)
     level = min((part.level or 0.0) for part in trained)
-    if not level:
-        return replace(draft, p=min(p_holds, p_fails), why=_explain_too_early(trained))
-    if p_holds < level and others == "holds":
-        return _mark_decided(draft, "holds", p_holds)
-    if p_fails < level:
-        return _mark_decided(draft, "fails", p_fails)
-    return _mark_undecided(draft, trained, min(p_holds, p_fails), max(1, tests))
+    counted = replace(draft, n=min(part.n for part in trained))
+    if not obstacle and p_fails is not None and p_fails < level:
+        return _mark_decided(counted, "fails", p_fails)
+    if draft.outcome == "untested":
+        return draft
+    if p_holds is None or p_fails is None:
+        return replace(counted, why=obstacle)
+    p = min(p_holds, p_fails)
+    if obstacle:
+        return replace(counted, p=p, why=obstacle)
+    if p_holds >= level:
+        return _mark_undecided(counted, trained, p, max(1, tests))
+    if all(part.outcome == "holds" for part in draft.parts if not isinstance(part, TrainedOutcome)):
+        return _mark_decided(counted, "holds", p_holds)
+    return replace(counted, p=p, command=None)  # more seeds do not settle what other parts lack
+
+
+def _describe_obstacle(trained: Sequence[TrainedOutcome], p_holds: float | None, p_fails: float | None) -> str:
+    """Return why the runs decide nothing, whatever their p values are; "" if they may."""
+    if p_holds is None or p_fails is None:
+        return _explain_untestable(trained)
+    if failures := dict.fromkeys(part.failure for part in trained if part.failure):
+        return f"not judged: {'; '.join(failures)}"
+    if shortfalls := dict.fromkeys(part.shortfall for part in trained if part.shortfall):
+        return "; ".join(shortfalls)
+    return "" if all(part.level for part in trained) else _explain_too_early(trained)
 
 
 def _explain_untestable(trained: Sequence[TrainedOutcome]) -> str:
@@ -89,7 +101,7 @@ def _explain_too_early(trained: Sequence[TrainedOutcome]) -> str:
 
 def _mark_undecided(draft: ClaimVerdict, trained: Sequence[TrainedOutcome], p: float, tests: int) -> ClaimVerdict:
     """Return the verdict as undecided, with a range of seeds that find the difference of interest at this spread."""
-    plans = [accuracy.plan_seeds(part, part.next_level / tests) for part in trained]
+    plans = [seed_numbers.plan_seeds(part, tests) for part in trained]
     lows, highs = [low for low, _ in plans if low is not None], [high for _, high in plans if high is not None]
     if len(lows) < len(plans):
         return replace(draft, p=p, why="the seeds scatter too much for any number of them to settle it")
@@ -102,5 +114,14 @@ def _mark_undecided(draft: ClaimVerdict, trained: Sequence[TrainedOutcome], p: f
         more_seeds=low - finished,
         most_more_seeds=None if high is None else high - finished,
         why=f"{count} seeds in all would settle it at this spread",
-        command=f"{draft.command} --seeds {low}",
+        command=f"{draft.command} --seeds {_format_seeds(trained, low)}",
     )
+
+
+def _format_seeds(trained: Sequence[TrainedOutcome], count: int) -> str:
+    """Return so many seeds as `--seeds` takes them: those that were trained, and the next ones from 0 on."""
+    used_seeds = sorted({seed for part in trained for seed in part.seeds})
+    if all(seed < count for seed in used_seeds):
+        return str(count)
+    unused_seeds = (seed for seed in itertools.count() if seed not in used_seeds)
+    return ",".join(map(str, [*used_seeds, *itertools.islice(unused_seeds, max(0, count - len(used_seeds)))]))

@@ -1,9 +1,10 @@
 """The verdict on a claim, with the numbers that it rests on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
+from attncli.analysis.looks import SeedPlan
 from attncli.claims.budget import Budget
 from attncli.claims.claim_files import Claim
 from attncli.claims.language import ComparisonLink
@@ -37,7 +38,7 @@ class ComparisonOutcome:
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values with the same keys for every kind; those of other kinds have their empty value."""
-        return _JSON_KEYS | {"kind": self.kind} | {k: v for k, v in vars(self).items() if k != "link"}
+        return _JSON_KEYS | {"kind": self.kind} | {k: v for k, v in vars(self).items() if k in _JSON_KEYS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class TrainedOutcome(ComparisonOutcome):
     `bound` is what the difference is compared with: of `a > b - 1 %` they are a - b and -0.01. With a `tolerance` the
     difference is to lie as close to the bound: of `abs(a - b) < 1 %` they are 0.01, a - b and 0. `p_holds` is the
     chance of such figures if the comparison were just false, `p_fails` if it were just true. `power` is the chance
-    that as many seeds find a true difference of half a point.
+    that as many seeds find a true difference of half a point at the level of the test.
     """
 
     kind: ClassVar[DecisionKind] = "trained"
@@ -87,8 +88,9 @@ class TrainedOutcome(ComparisonOutcome):
     slack: float | None = None  # by how much it is fulfilled, of two slacks the smaller; `sd` is its spread
     interest: float = 0.0  # the smallest difference of interest: half a point, of "no worse by" claims their margin
     level: float | None = None  # of the test, by the planned number of seeds; None: too early
-    next_level: float = 0.05  # at which a plan of more seeds would be judged
+    next_level: float = 0.05  # at which a plan of one more seed would be judged
     planned_seeds: int | None = None
+    plan: SeedPlan = field(default_factory=SeedPlan)  # of the seeds, those planned before too
     shortfall: str = ""  # why accuracies this low decide nothing
     failure: str = ""  # which seeds failed: what is left of them decides nothing
     failed_seeds: tuple[int, ...] = ()

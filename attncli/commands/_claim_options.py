@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from attncli.commands._completion import complete_backbones
+from attncli.commands._output import echo_note
 from attncli.commands._run_options import open_results_of_others, refuse_alone_without_results
 
 if TYPE_CHECKING:
@@ -28,11 +29,18 @@ claim_files_option = click.option(
 def read_known_claims(files: Sequence[Path]) -> "tuple[Claim, ...]":
     """Return the claims of the user's files, or those of the literature if there are none.
 
-    Raises CollectedError with everything that is wrong with the files.
+    What may be a typing error in the name of a dataset is printed. Raises CollectedError with everything that is wrong
+    with the files.
     """
     from attncli.claims import claim_files
+    from attncli.claims.dataset_names import describe_near_misses
 
-    return claim_files.read_claim_files(files) if files else claim_files.load_claims()
+    if not files:
+        return claim_files.load_claims()
+    claims = claim_files.read_claim_files(files)
+    for text in describe_near_misses(claims):
+        echo_note(f"note: {text}")
+    return claims
 
 
 def add_results_of_others(

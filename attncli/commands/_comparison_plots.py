@@ -33,7 +33,7 @@ def draw_plots(
         run_store: the folder of runs and the MLflow store.
         filters: the words that chose the rows, for the names of the files.
         format_: `png`, `pdf` or `svg`.
-        is_tracked: whether each plot is added to the MLflow experiments of its runs.
+        is_tracked: whether each plot is added to the MLflow experiments of its runs, if there is a store.
     """
     from attncli.report.drawn_plots import is_plot_current, make_plot_key, remember_plot
 
@@ -42,8 +42,9 @@ def draw_plots(
         name = format_plot_name(*setting, cost, filters)
         file = (choose_output_folder(run_store.runs) / name).with_suffix(f".{format_}")
         runs = [run for row in setting_rows for run in row.runs]
-        experiments = sorted({run.experiment for run in runs}) if is_tracked else []
-        store = [run_store.resolve_address(), str(run_store.has_store())]
+        has_store = run_store.has_store()
+        experiments = sorted({run.experiment for run in runs}) if is_tracked and has_store else []
+        store = [run_store.resolve_address(), str(has_store)]
         key = make_plot_key([row.to_json_dict() for row in setting_rows], cost, *store, *experiments)
         if not is_plot_current(file, key):
             if not _draw_plot(setting_rows, file, cost, run_store, experiments):

@@ -70,8 +70,7 @@ _PLOT_OPTIONS = (
     click.option(
         "--plot/--no-plot",
         default=None,
-        help="Draw RUNS/compare-*, and add them to MLflow if all runs are there.  [default: only without results of "
-        "others]",
+        help="Draw RUNS/compare-*, and add them to MLflow if no results of others are shown.  [default: only then]",
     ),
     click.option(
         "--plot-as",

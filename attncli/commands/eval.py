@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,13 +25,14 @@ from attncli.errors import UserError, unknown_name_error
 from attncli.system.terminal import find_text_width
 
 if TYPE_CHECKING:
+    from attncli.recipe import Recipe
     from attncli.records import Evaluation
     from attncli.runs import FinishedRun
     from attncli.track.predictions import ImagePredictions
     from attncli.trained.evaluate import EvaluationRequest
-    from attncli.trained.network import TrainedNetwork
 
 ALL = "all"
+FIGURES = ("top1", "top5", "loss")
 
 
 @click.command()
@@ -39,7 +41,7 @@ ALL = "all"
 @click.option("--dataset", metavar="NAME", shell_complete=complete_datasets, help="Dataset instead of the run's.")
 @click.option("--data-root", metavar="DIR", help="Folder that holds the dataset's files.")
 @click.option("--corruption", type=NAMES, metavar="NAMES", help="Corruptions (fog, jpeg, ...), or `all` fifteen.")
-@click.option("--severity", type=click.IntRange(1, 5), help="Of the corruptions  [default: 1]")
+@click.option("--severity", type=NAMES, metavar="NUMBERS", help="Of the corruptions: 1,2,5 or `all`  [default: 1]")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A key of data, such as data.centre=1.")
 @format_option("table", "csv", "markdown", "latex")
 @runs_option
@@ -51,7 +53,7 @@ def command(
     dataset: str | None,
     data_root: str | None,
     corruption: list[str] | None,
-    severity: int | None,
+    severity: list[str] | None,
     overrides: tuple[str, ...],
     format_: str,
     runs: Path,
@@ -59,10 +61,11 @@ def command(
 ) -> None:
     """Evaluate each finished RUN, or `all` of them, on other images than its test set.
 
-    Corruptions are those of CIFAR-10-C and ImageNet-C, computed on the fly: the same pixels for every run. Classes
-    are matched by name. Several runs are compared as `attncli compare` does, paired seed by seed, by the mean over
-    the corruptions; with --format markdown or latex that is all. p values are corrected for the mechanisms that are
-    evaluated. CSV and JSON have each run on each corruption.
+    Corruptions are those of CIFAR-10-C, Tiny-ImageNet-C and ImageNet-C, by the size of the images, computed on the fly:
+    the same pixels for every run. Of several severities the means follow, those of each corruption and that of all.
+    Classes are matched by name. Several runs are compared as `attncli compare` does, paired seed by seed, by the mean
+    over corruptions and severities; with --format markdown or latex that is all. p values are corrected for the
+    mechanisms that are evaluated. CSV and JSON have each run on each corruption.
 
     More in `attncli help trained-networks`.
 
@@ -70,26 +73,27 @@ def command(
     Example:
       attncli eval eca-resnet18-s0 --corruption all --severity 3
       attncli eval eca-resnet18-s0 none-resnet18-s0 --corruption fog,jpeg
-      attncli eval all --corruption all --severity 3 --format latex > robust.tex
+      attncli eval all --corruption all --severity all --format latex > robust.tex
       attncli eval eca-resnet18-s0 --dataset folder --data-root ~/pictures
     """
     if severity is not None and not corruption:
-        raise UserError(f"--severity {severity}: no corruption is named", f"`--corruption {ALL}` takes all fifteen")
+        text = ",".join(severity)
+        raise UserError(f"--severity {text}: no corruption is named", f"`--corruption {ALL}` takes all fifteen")
     from attncli.track.run_names import distinguish_names
     from attncli.trained.evaluate import EvaluationRequest
 
     request = EvaluationRequest(
         corruptions=_read_corruptions(corruption or []),
-        severity=severity or 1,
+        severities=[1] if severity is None else _read_severities(severity),
         split=split,
         data_values=_read_data_values(dataset, data_root, overrides),
     )
     evaluated_runs = [_evaluate_run(folder, request) for folder in _locate_runs(runs, names)]
     for text in dict.fromkeys(text for run in evaluated_runs for text in run.remarks):
         echo_note(f"note: {text}")
-    run_names = distinguish_names([run.trained.recipe for run in evaluated_runs])
+    run_names = distinguish_names([run.recipe for run in evaluated_runs])
     named_runs = list(zip(run_names, evaluated_runs, strict=True))
-    rows = [_make_row(name, evaluation) for name, run in named_runs for evaluation, _ in run.evaluations]
+    rows = [row for name, run in named_runs for row in _make_rows(name, run, request)]
     for name, run in named_runs:
         for evaluation, _ in run.evaluations:
             _note_nonfinite(name, evaluation)
@@ -112,6 +116,17 @@ def _read_corruptions(names: Sequence[str]) -> list[str]:
         if name not in CORRUPTIONS:
             raise unknown_name_error("corruption", name, (*CORRUPTIONS, ALL))
     return list(names)
+
+
+def _read_severities(words: Sequence[str]) -> list[int]:
+    """Return the severities from mild to severe; `all` stands for every one. Raises UserError for anything else."""
+    from attncli.trained.corruption_parameters import SEVERITIES
+
+    if list(words) == [ALL]:
+        return list(SEVERITIES)
+    if not words or not {*words} <= {*map(str, SEVERITIES)}:
+        raise UserError(f"--severity {','.join(words)}: not from 1 to 5", f"for example 3, or 1,2,5, or {ALL}")
+    return sorted({int(word) for word in words})
 
 
 def _locate_runs(runs: Path, names: Sequence[str]) -> list[Path]:
@@ -153,10 +168,12 @@ def _read_data_values(dataset: str | None, data_root: str | None, overrides: Seq
 class EvaluatedRun:
     """A run and its results: one evaluation, with the predictions, of each corruption, or of the images as they are.
 
-    `remarks` is what is to be said of the images, if they are another dataset.
+    `remarks` is what is to be said of the images, if they are another dataset or another part of each
+    image. The network is not kept: those of all runs would fill the memory.
     """
 
-    trained: "TrainedNetwork"
+    folder: Path
+    recipe: "Recipe"
     evaluations: "list[tuple[Evaluation, ImagePredictions]]"
     remarks: tuple[str, ...] = ()
 
@@ -173,8 +190,27 @@ def _evaluate_run(folder: Path, request: "EvaluationRequest") -> EvaluatedRun:
     images = load_other_images(trained, request)
     if note := describe_precision(trained.recipe, choose_device()):
         echo_note(f"note: {trained.name}: {note}")
-    remarks = (*images.notes, *images.warnings) if "name" in request.data_values else ()
-    return EvaluatedRun(trained, evaluate_elsewhere(trained, images, request), remarks)
+    remarks = (*images.notes, *images.warnings) if {"name", "centre"} & request.data_values.keys() else ()
+    return EvaluatedRun(folder, trained.recipe, evaluate_elsewhere(trained, images, request), remarks)
+
+
+def _make_rows(name: str, run: EvaluatedRun, request: "EvaluationRequest") -> list[dict[str, Any]]:
+    """Return a row per evaluation; of several severities also the mean of each corruption, and that of all of them."""
+    rows = [_make_row(name, evaluation) for evaluation, _ in run.evaluations]
+    count = len(request.severities)
+    if count == 1 or not request.corruptions:
+        return rows
+    rows_with_means: list[dict[str, Any]] = []
+    for number, corruption in enumerate(request.corruptions):
+        own_rows = rows[number * count : (number + 1) * count]
+        rows_with_means += [*own_rows, _average_rows(own_rows, f"{corruption}-mean")]
+    return [*rows_with_means, _average_rows(rows, "mean")] if len(request.corruptions) > 1 else rows_with_means
+
+
+def _average_rows(rows: Sequence[dict[str, Any]], label: str) -> dict[str, Any]:
+    """Return a row with the means of the figures, all of which are of the same images."""
+    figures = {key: None if rows[0][key] is None else fmean(row[key] for row in rows) for key in FIGURES}
+    return rows[0] | {"on": label} | figures
 
 
 def _make_row(name: str, evaluation: "Evaluation") -> dict[str, Any]:
@@ -217,13 +253,13 @@ def _print_comparison(evaluated_runs: Sequence[EvaluatedRun], request: "Evaluati
     from attncli.runs import read_failed_runs, read_folder_run
     from attncli.trained.evaluate import replace_test_results
 
-    trained_runs = [(read_folder_run(evaluated.trained.folder), evaluated) for evaluated in evaluated_runs]
+    trained_runs = [(read_folder_run(evaluated.folder), evaluated) for evaluated in evaluated_runs]
     by_digest = {
         run.digest: replace_test_results(run, evaluated.evaluations)
         for run, evaluated in trained_runs
         if run is not None
     }
-    places = list(dict.fromkeys(evaluated.trained.folder.absolute().parent for evaluated in evaluated_runs))
+    places = list(dict.fromkeys(evaluated.folder.absolute().parent for evaluated in evaluated_runs))
     _note_left_out_variants([run for run, _ in trained_runs if run is not None], places)
     failures = [failed for place in places for failed in read_failed_runs(place, warn_of_unreadable_runs)]
     rows = compare_variants([by_digest[digest] for digest in sorted(by_digest)], failures=failures)

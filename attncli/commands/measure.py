@@ -27,7 +27,10 @@ LARGE_SIDE = 64  # px; from here on the networks are those of ImageNet
 @classes_option
 @click.option("--speed/--no-speed", default=True, help="Time training and inference too, in turn (default).")
 @click.option(
-    "--batch-size", metavar="N", type=click.IntRange(1), help="Images of a timed step  [default: 128, 16 from 64 px]"
+    "--batch-size",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Images of a timed step  [default: the recipe's measure.batch_size, else 128, 16 from 64 px]",
 )
 @click.option(
     "--processes",
@@ -126,8 +129,9 @@ def _read_measured_recipes(options: dict[str, Any], batch_size: int | None) -> "
         recipe_mechanism = read_recipe(dict(options)).model.attn
         names = ["all"] if recipe_mechanism == attention.NONE else [recipe_mechanism]
     names = list(attention.mechanism_names()) if names == ["all"] else names
-    size = read_recipe({**options, "attn": names[0]}).data.size or (32, 32)
-    values = {"measure.batch_size": batch_size or choose_batch_size(size)}
+    first = read_recipe({**options, "attn": names[0]})
+    size = first.data.size or (32, 32)
+    values = {"measure.batch_size": batch_size or first.measure.batch_size or choose_batch_size(size)}
     recipes = [read_recipe({**options, "attn": name}, values) for name in names]
     for recipe in recipes:
         check_backbone_size(recipe, size)

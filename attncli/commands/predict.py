@@ -17,12 +17,18 @@ from attncli.quantities import format_quantity
 if TYPE_CHECKING:
     from attncli.trained.predict import Prediction
 
+MOST_DRAWN = 256  # images of a contact sheet, which has a panel for each
+
 
 @click.command()
 @click.argument("run", shell_complete=complete_runs)
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, metavar="K", help="Classes per image.")
-@click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Draw a contact sheet into this PNG.")
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"Draw a contact sheet of at most {MOST_DRAWN} images into this PNG.",
+)
 @device_option
 @runs_option
 @json_option
@@ -56,18 +62,24 @@ def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, ru
         predictions = predict_files(trained, files, top, device, unreadable.append)
     if not predictions:
         raise CollectedError(unreadable)
-    if sheet is not None:
-        from attncli.report.contact_sheet import draw_contact_sheet, read_thumbnail
-
-        pictures = [read_thumbnail(p.file) for p in predictions]
-        labels = [f"{p.file.name}: {p.classes[0]} {100 * p.probabilities[0]:.0f} %" for p in predictions]
-        draw_contact_sheet(pictures, labels, trained.name, sheet)
-        click.echo(f"sheet: {sheet}", err=True)
     _print_predictions(predictions, as_json)
     for error in unreadable:
         echo_note(error.problem)
+    if sheet is not None:
+        _draw_sheet(predictions, trained.name, sheet)
     if unreadable:
         raise RunFailedError(f"{len(unreadable)} of {format_quantity(len(files), 'file')} left out, see above")
+
+
+def _draw_sheet(predictions: "Sequence[Prediction]", title: str, sheet: Path) -> None:
+    """Draw the first images, each with its likeliest class, and say on stderr where they are."""
+    from attncli.report.contact_sheet import draw_contact_sheet, read_thumbnail
+
+    drawn = predictions[:MOST_DRAWN]
+    labels = [f"{p.file.name}: {p.classes[0]} {100 * p.probabilities[0]:.0f} %" for p in drawn]
+    draw_contact_sheet([read_thumbnail(p.file) for p in drawn], labels, title, sheet)
+    part = f" (the first {len(drawn)} of {len(predictions)} images)" if len(drawn) < len(predictions) else ""
+    echo_note(f"sheet: {sheet}{part}")
 
 
 def _print_predictions(predictions: "Sequence[Prediction]", as_json: bool) -> None:

@@ -52,10 +52,11 @@ def command(
     known_backbones = {row.backbone for row in published_rows} | set(backbones.backbone_names())
     if backbone is not None and backbone not in known_backbones:
         raise unknown_name_error("backbone", backbone, known_backbones, aliases=backbones.list_backbone_aliases())
+    own_backbone = None if backbone is None else published.name_own_backbone(backbone)
     rows = [
         row
         for row in published_rows
-        if (mechanisms is None or row.attn in mechanisms) and (backbone is None or row.backbone == backbone)
+        if (mechanisms is None or any(map(row.is_about, mechanisms))) and own_backbone in (None, row.own_backbone)
     ]
     finished_runs = read_finished_runs(RunStore(runs, tracking_uri), warn_of_unreadable_runs)
     figures = collect_figures(rows, CountCache(report_network=overwrite_line), finished_runs)

@@ -82,10 +82,9 @@ def command(
     """
     from attncli.report.report_data import list_report_experiments
     from attncli.runs import RunStore
-    from attncli.system.files import check_writable
 
     run_store, path = RunStore(runs, tracking_uri), out or choose_output_folder(runs) / "report.html"
-    check_writable(path)
+    _check_output(path)
     own_evidence = _gather_own_evidence(run_store, backbone, folder_is)
     evidence = add_results_of_others(own_evidence, with_files, shipped, folder_is, alone)
     has_others = bool(with_files or shipped)
@@ -96,6 +95,20 @@ def command(
     _write_report(path, report_data)
     if track and report_data.rows and not has_others:
         _attach_to_experiments(path, list_report_experiments(report_data), run_store)
+
+
+def _check_output(path: Path) -> None:
+    """Raise UserError if the report cannot be written here, or its Markdown would replace another file."""
+    from attncli.errors import UserError
+    from attncli.report.report_data import is_markdown_report
+    from attncli.system.files import check_writable
+
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{path}: the report is an HTML page", "end it in .html; its Markdown is written beside it")
+    check_writable(path)
+    markdown = path.with_suffix(".md")
+    if markdown.is_file() and not is_markdown_report(markdown.read_text(encoding="utf-8", errors="replace")):
+        raise UserError(f"{markdown}: no report, and this one would replace it", "give another file: --out")
 
 
 def _gather_own_evidence(run_store: "RunStore", backbone: str | None, folder_is: str | None) -> "Evidence":
@@ -151,11 +164,14 @@ def _select_claims(
 
 def _format_command(values: Mapping[str, Any]) -> str:
     """Return the command that writes the report again, by the values of its options; those without one are left out."""
+    from attncli.track.store_errors import redact_address
+
     options = [
         ("--attn", ",".join(values["attn"] or ())),
         ("--backbone", values["backbone"]),
         ("--folder-is", values["folder_is"]),
         ("--runs", "" if values["alone"] else str(values["runs"])),
+        ("--tracking-uri", redact_address(values["tracking_uri"] or "")),
         *(("--with", str(file)) for file in values["with_files"]),
         *(("--shipped", name) for name in values["shipped"]),
         *(("--file", str(file)) for file in values["files"]),

@@ -83,6 +83,7 @@ def _make_json_dict(mechanism: "Mechanism", rows: "Sequence[PublishedRow]", havi
 def _render_mechanism(mechanism: "Mechanism", peers: "Sequence[Peer]") -> str:
     from attncli.attention import locate_mechanism
     from attncli.attention.card import SITES
+    from attncli.backbones import list_mobile_backbones
 
     card = vars(mechanism.card)
     labelled_texts = [
@@ -98,7 +99,8 @@ def _render_mechanism(mechanism: "Mechanism", peers: "Sequence[Peer]") -> str:
             ("Start", "last norm of each residual branch, if it has one, at 0 (--set model.zero_init_residual=false)")
         )
     if mobile := card["mobile_site"]:
-        labelled_texts.append(("Mobile", f"{mobile}: {SITES[mobile]} (networks of inverted residuals)"))
+        text = f"in {', '.join(list_mobile_backbones())}; in other networks with --set model.site={mobile}"
+        labelled_texts.append(("Mobile", f"{mobile}: {SITES[mobile]} ({text})"))
     if card["sites"]:
         labelled_texts.append(("Also at", f"{', '.join(card['sites'])} (--set model.site=...)"))
     labelled_texts.append(("Needs", ", ".join(mechanism.site_arguments) or "nothing of its place"))
@@ -130,7 +132,7 @@ def _wrap_paragraphs(text: str, width: int) -> str:
     """Return a text whose paragraphs fit into `width` columns; those with indented lines, which are maths, stay."""
     paragraphs = [
         paragraph
-        if re.search(r"^\s", paragraph, re.MULTILINE) or max(map(len, paragraph.splitlines())) <= width
+        if re.search(r"^\s", paragraph, re.MULTILINE) or max(map(len, paragraph.splitlines()), default=0) <= width
         else fill_text(paragraph, width)
         for paragraph in text.split("\n\n")
     ]

@@ -34,7 +34,7 @@ from attncli.commands._run_options import new_store_options, open_results_of_oth
 from attncli.commands._sweep_execution import execute_sweep, exit_unless_complete, print_plan
 from attncli.commands._value_types import NAMES, SEEDS
 from attncli.errors import UserError
-from attncli.quantities import format_quantity
+from attncli.quantities import format_numbers, format_quantity
 from attncli.shortcuts import SHORTCUT_KEYS
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ def command(
     if options["data_root"] is not None:
         refuse_unused_root([run.recipe.data for run in plan.runs])
     _warn_of_changed_images(plan)
+    _warn_of_seeds_beyond(plan, runs)
     if dry_run:
         check_executor_choice(choice)
         return print_plan(plan, as_json)
@@ -214,6 +215,19 @@ def _warn_of_changed_images(plan: "SweepPlan") -> None:
     if changed_count:
         total = format_quantity(len(plan.runs), "run")
         echo_note(f"{changed_count} of {total} with other images than before: these are other runs")
+
+
+def _warn_of_seeds_beyond(plan: "SweepPlan", runs: Path) -> None:
+    """Say on stderr if the sweep adds seeds to finished ones that it does not have: its number is then no plan."""
+    from attncli.jobs.plan import find_seeds_beyond
+
+    seeds, total = find_seeds_beyond(plan, runs)
+    if seeds:
+        names = format_numbers("seed", sorted(seeds))
+        echo_note(
+            f"warning: {names} finished before, outside of this sweep: verdicts count the new seeds as "
+            f"unplanned; --set planned_seeds={total} plans all of them (attncli help statistics)"
+        )
 
 
 def _read_mechanisms(names: list[str] | None) -> "list[str | dict[str, str]] | None":

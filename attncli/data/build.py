@@ -36,7 +36,6 @@ from attncli.data.remarks import (
     list_warnings,
 )
 from attncli.data.split_selection import select_splits
-from attncli.errors import UserError
 from attncli.quantities import format_quantity
 from attncli.recipe import Data
 
@@ -100,6 +99,7 @@ def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Da
         grey_range=None if data.grey_range is None else rules.grey_range,
         notes=(
             *source.notes,
+            *_describe_unused_centre(data, source),
             *_describe_left_out(left_out),
             *describe_first_classes(data.classes, classes, len(source.classes)),
             *list_notes(rules, split_files),
@@ -151,16 +151,22 @@ class WholeTrainImages(NamedTuple):
 
 
 def _load_whole_images(data: Data, lazy_split: LazySplit, paths: DataPaths) -> WholeTrainImages:
-    """Return the whole training images. Raises UserError for clips."""
+    """Return the whole training images."""
     if lazy_split.files is None:
         array = lazy_split.read_all()
-        if array.values.ndim == 5:
-            raise UserError(f"data.crop: resized crops are not for clips ('{data.name}')", "data.crop: pad")
         return WholeTrainImages(wrap_tensor(array.values, array.sha256), array.mean, array.std)
     assert data.size is not None  # which select_splits has checked
     activity = "decoding whole training images"
     images = read_whole_images(lazy_split.files, data.size, activity, paths, keep_decoded=data.decoded)
     return WholeTrainImages(images, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _describe_unused_centre(data: Data, source: DatasetSource) -> list[str]:
+    """Return a note if a recipe sets data.centre and evaluation shows the images as if it did not."""
+    if data.centre == Data().centre or (data.crop == "resized" and source.train.files is not None):
+        return []
+    reason = f"images of {data.name} are shown whole" if data.crop == "resized" else "it goes with data.crop=resized"
+    return [f"data.centre has no effect: {reason}"]
 
 
 def _describe_left_out(left_out: list[UnreadableFile]) -> list[str]:

@@ -23,7 +23,7 @@ def describe_images(data: Data) -> str:
         return f"not here ({missing.problem}): a run on this machine will be refused"
     check_data_root(data)
     if has_origin(data.name, "hub") and data.of is not None:
-        return "on the hub, if they were not downloaded before"
+        return f"on the hub, if they were not downloaded before{_describe_mirroring(data)}"
     base = find_base(data)
     availability = describe_availability(base, find_default_root())
     is_there_on_request = has_origin(base, "request") and availability == "there"
@@ -57,4 +57,11 @@ def _describe_files(data: Data) -> str:
     except NotFetchedError:
         return "to be fetched"
     images = format_counts(layout.image_counts, "image")
-    return f"there ({images} in {layout.class_count:,} classes; `attncli data verify` decodes them)"
+    remark = _describe_mirroring(data)
+    return f"there ({images} in {layout.class_count:,} classes; `attncli data verify` decodes them{remark})"
+
+
+def _describe_mirroring(data: Data) -> str:
+    """Return that training mirrors images of a kind that only the user knows, unless the recipe decides it."""
+    is_own = any(has_origin(name, "user", "hub") for name in (data.name, data.of))
+    return "; training mirrors them unless data.flip=false" if is_own and data.flip is None else ""

@@ -34,6 +34,16 @@ def find_base(data: Data) -> str:
     return data.of or DEFAULT_BASE if has_origin(data.name, "generated") else data.name
 
 
+def choose_shown_share(data: Data) -> float:
+    """Return the share of the shorter side that evaluation shows: data.centre of resized crops, else all of it.
+
+    Images in memory are shown whole, whatever the recipe says.
+    """
+    properties = find_properties(find_base(data))
+    is_in_memory = properties is not None and properties.in_memory
+    return data.centre if data.crop == "resized" and not is_in_memory else 1.0
+
+
 def describe_availability(name: str, root: Path) -> str:
     """Return whether the files of a known dataset are below `root`, or what has to be done to get them."""
     properties = find_properties(name)

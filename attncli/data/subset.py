@@ -1,11 +1,13 @@
 """Choose among labelled images: some classes, some images of each class, a validation or test split.
 
 Choices are seeded and stratified. The order in which the images of a class are drawn depends on the seed and the name
-of the random stream only, so a smaller subset is contained in every larger one with the same seed.
+of the random stream only, so fewer images per class are contained in more of them with the same seed. (A larger share
+of all may hold one image less of a class, as the shares of classes are rounded so that their sum fits.)
 """
 
 import warnings
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from itertools import islice
 
 import numpy as np
@@ -19,6 +21,7 @@ from attncli.recipe import Data
 from attncli.seeds import derive_seed
 
 TEST_SHARE, TEST_SEED = 0.2, 0
+MOST_PARTS = 20  # into which groups are cut to come close to a share
 Groups = Sequence[str] | None  # the group of each image, such as its patient; images of a group stay together
 
 
@@ -160,29 +163,41 @@ def cut_fold(labels: Tensor, fold: int, folds: int, seed: int, groups: Groups = 
     if groups is not None and (group_count := len(set(groups))) < folds:
         hint = f"at most data.folds={group_count}" if group_count > 1 else "groups stay together in every cut"
         raise UserError(f"data.folds: {folds}: only {format_quantity(group_count, 'group')}", hint)
-    return _cut_stratified(labels, fold, folds, derive_seed(seed, "subset", "folds"), groups)
+    return _cut_stratified(labels, range(fold, fold + 1), folds, derive_seed(seed, "subset", "folds"), groups)
 
 
 def _cut_groups(labels: Tensor, groups: Sequence[str], fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Return (other rows, rows of groups that make up about `fraction`), or the reverse if it is above one half."""
+    """Return (other rows, rows of groups that make up about `fraction`), or the reverse if it is above one half.
+
+    Several of some parts are taken if that comes closer than one: 2 of 5 for 0.4. If they hold all groups of a class,
+    one part is taken nevertheless.
+    """
     is_large = fraction > 0.5
-    parts = max(2, round(1 / (1 - fraction if is_large else fraction)))
-    rest, chosen = _cut_stratified(labels, 0, parts, seed, groups)
+    share = Fraction(1 - fraction if is_large else fraction)
+    most = min(len(set(groups)), int(labels.bincount().max()))  # parts that scikit-learn makes
+    one = Fraction(1, max(2, min(round(1 / share), most)))
+    several = share.limit_denominator(max(2, min(MOST_PARTS, most)))
+    closest = min(filter(None, (one, several)), key=lambda parts: abs(parts - share))
+    try:
+        rest, chosen = _cut_stratified(labels, range(closest.numerator), closest.denominator, seed, groups)
+    except UserError:
+        rest, chosen = _cut_stratified(labels, range(1), one.denominator, seed, groups)
     return (chosen, rest) if is_large else (rest, chosen)
 
 
-def _cut_stratified(labels: Tensor, part: int, parts: int, seed: int, groups: Groups) -> tuple[Tensor, Tensor]:
-    """Return (other rows, rows of the part) by scikit-learn's stratified folds, of whole groups if there are any.
+def _cut_stratified(labels: Tensor, chosen: range, parts: int, seed: int, groups: Groups) -> tuple[Tensor, Tensor]:
+    """Return (other rows, rows of the parts with the chosen numbers) by scikit-learn's stratified folds.
 
-    Raises UserError if the groups do not allow it.
+    If there are groups, they stay together. Raises UserError if the groups do not allow it.
     """
     y, state = labels.numpy(), seed % (1 << 32)
-    train, test = next(islice(_iterate_cuts(y, parts, state, groups), part, None))
-    lost_classes = set(y.tolist()) - set(y[train].tolist())
-    if lost_classes or not len(test):
+    cuts = islice(_iterate_cuts(y, parts, state, groups), chosen.start, chosen.stop)
+    train_rows, test_rows = _split_rows(labels, torch.from_numpy(np.concatenate([test for _, test in cuts])))
+    lost_classes = set(y.tolist()) - set(labels[train_rows].tolist())
+    if lost_classes or not len(test_rows):
         problem = "data: the groups cannot be cut so that each class keeps training images"
         raise UserError(problem, "a class needs images of two groups at least; fewer folds may help")
-    return torch.from_numpy(train), torch.from_numpy(test)
+    return train_rows, test_rows
 
 
 def _iterate_cuts(

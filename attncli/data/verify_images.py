@@ -75,7 +75,8 @@ def _settle_rules(file_lists: dict[str, ImageFileList], paths: DataPaths) -> Pix
     if rules.grey_range is not None:
         return rules
     ranges = (find_grey_range(file_lists[name], paths) for name in ("train", "test", "val") if name in file_lists)
-    return replace(rules, grey_range=next((grey_range for grey_range in ranges if grey_range), FULL_RANGE))
+    grey_range = next(filter(None, ranges), None)
+    return replace(rules, grey_range=grey_range or FULL_RANGE, refuses_32_bits=grey_range is None)
 
 
 def _decode_split(

@@ -3,10 +3,12 @@
     a_k = mean over places of d score / d A_k        L = relu(sum_k a_k A_k)
 
 The map is the last one with more than one place whose gradient is not zero, so this works for any network.
-Tokens (N, L, d) count as a map if they tile the image.
+Tokens (N, L, d) count as a map if they tile the image. What attention makes of them, (N, heads, L, d) and
+(N, heads, L, L), has the axes of a map and is none.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from torch import Tensor, nn
 
 from attncli.interpret.token_grid import MAX_LOG_DISTANCE, find_token_grid
 from attncli.train.random_state import kept_random_state
+
+PASSED_BY_HEADS = (nn.Identity, nn.Dropout, nn.LayerNorm, nn.Softmax)  # a map is the output of others before them
 
 
 def compute_gradcam(net: nn.Module, x: Tensor, classes: Tensor) -> Tensor | None:
@@ -24,7 +28,9 @@ def compute_gradcam(net: nn.Module, x: Tensor, classes: Tensor) -> Tensor | None
     maps: list[Tensor] = []
 
     def keep_map(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if isinstance(output, Tensor) and output.requires_grad and _is_map(output, x):
+        if not isinstance(output, Tensor) or (isinstance(module, PASSED_BY_HEADS) and _has_token_rows(output, maps)):
+            return
+        if output.requires_grad and _is_map(output, x):
             maps.append(output)
 
     handles = [m.register_forward_hook(keep_map) for m in net.modules() if m is not net]
@@ -49,6 +55,11 @@ def _is_map(t: Tensor, x: Tensor) -> bool:
         (h, w), (height, width) = t.shape[2:], x.shape[-2:]
         return h * w > 1 and h <= height and w <= width and abs(math.log(h * width / (w * height))) < MAX_LOG_DISTANCE
     return t.ndim == 3 and len(t) == len(x) and find_token_grid(t.shape[1], (x.shape[-2], x.shape[-1])) is not None
+
+
+def _has_token_rows(t: Tensor, maps: Sequence[Tensor]) -> bool:
+    """Return whether the rows of t, of four axes, are the tokens of an earlier output."""
+    return t.ndim == 4 and any(m.ndim == 3 and m.shape[1] == t.shape[2] for m in maps)
 
 
 def _as_map(t: Tensor, x: Tensor) -> Tensor:

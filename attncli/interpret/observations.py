@@ -72,9 +72,27 @@ class SiteDistribution:
                 means[c] = rows.mean(0)
         return means
 
+    def estimate_class_deviation(self) -> float | None:
+        """Return the standard deviation between classes, without what the choice of images adds to their means.
+
+        It is that of the random effects model value[i] = mean + class + rest, over all units. Returns None for a single
+        class, and if no class has two images, as classes and images cannot be told apart then.
+        """
+        _, rows, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
+        if len(counts) < 2 or counts.max() < 2:
+            return None
+        sums = np.zeros((len(counts), self.values.shape[1]))
+        np.add.at(sums, rows, self.values)
+        means = sums / counts[:, None]
+        variance_of_rest = ((self.values - means[rows]) ** 2).sum(0) / (len(rows) - len(counts))
+        variances = means.var(0, ddof=1) - variance_of_rest * (1 / counts).mean()
+        return float(np.sqrt(np.maximum(variances.mean(), 0.0)))
+
     def to_json_dict(self) -> dict[str, Any]:
-        """Return the figures for JSON: quartiles, and the standard deviations between units, images and classes."""
-        classes = self.average_by_class(int(self.labels.max()) + 1)
+        """Return the figures for JSON: quartiles, and the standard deviations between units, images and classes.
+
+        Those between images and classes are of the mean variance over the units.
+        """
         low, middle, high = (float(v) for v in np.quantile(self.values, (0.25, 0.5, 0.75)))
         return {
             "site": self.site,
@@ -84,8 +102,8 @@ class SiteDistribution:
             "mean": float(self.values.mean()),
             "quartiles": [low, middle, high],
             "between_units": float(self.values.mean(0).std()),
-            "between_images": float(self.values.std(0).mean()),
-            "between_classes": float(np.nanstd(classes, 0).mean()),
+            "between_images": float(np.sqrt(self.values.var(0).mean())),
+            "between_classes": self.estimate_class_deviation(),
         }
 
 

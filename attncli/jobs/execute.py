@@ -1,6 +1,5 @@
 """Execute the plan of a sweep: its tasks, its parent runs in MLflow, its final status."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from attncli import track
@@ -68,9 +67,7 @@ def build_tasks(plan: SweepPlan, parents: "dict[str, dict[str, str]]") -> list[T
     names = distinguish_names([run.recipe for run in plan.runs])
     names_by_digest = {run.digest: name for run, name in zip(plan.runs, names, strict=True)}
     unfinished_runs = plan.unfinished_runs
-    planned_seeds: dict[str, set[int]] = defaultdict(set)
-    for run in plan.runs:
-        planned_seeds[run.recipe.compute_group()].add(run.recipe.seed)
+    planned_seeds = plan.collect_seeds()
     return [
         *(Task(recipe=r.recipe, digest=r.digest, title=r.title, timing=True) for r in list_networks_to_time(plan)),
         *(

@@ -1,6 +1,6 @@
 """The plan of a sweep: its runs in order, which are finished, and how long the others may take. No torch."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from attncli.jobs.estimate import DurationEstimate, DurationHistory, EstimateBas
 from attncli.measure.smallest_image import check_backbone_size
 from attncli.recipe import Recipe
 from attncli.records import Result
+from attncli.runs import read_folder_runs
 
 ALL_CATEGORY = "all"
 PlanStatus = Literal["finished", "begun", "new"]
@@ -81,6 +82,13 @@ class SweepPlan:
         known_seconds = [run.expected_seconds for run in unfinished_runs if run.expected_seconds is not None]
         return sum(known_seconds) + sum(timings.values()), len(unfinished_runs) - len(known_seconds)
 
+    def collect_seeds(self) -> dict[str, set[int]]:
+        """Return the seeds of each group of runs, finished ones too."""
+        seeds: dict[str, set[int]] = defaultdict(set)
+        for run in self.runs:
+            seeds[run.recipe.compute_group()].add(run.recipe.seed)
+        return seeds
+
     def count_estimates(self) -> dict[str, int]:
         """Return how many unfinished runs have an estimate of each basis, the most reliable basis first."""
         counts = Counter(run.estimate.basis for run in self.unfinished_runs if run.estimate)
@@ -136,6 +144,27 @@ def plan_run(recipe: Recipe, title: str, runs: Path, history: DurationHistory) -
         estimate=None if result else history.estimate_run(recipe),
         is_timed=result is None and history.is_timed(recipe),
     )
+
+
+def find_seeds_beyond(plan: SweepPlan, runs: Path) -> tuple[set[int], int]:
+    """Return the finished seeds that a sweep adds to, and how many seeds there will be with it, (set(), 0) without any.
+
+    They are those of its mechanisms which it does not have itself, unless its recipe plans as many seeds as all are.
+    """
+    planned_seeds = plan.collect_seeds()
+    recipes = {run.recipe.compute_group(): run.recipe for run in plan.unfinished_runs}
+    finished_seeds: dict[str, set[int]] = defaultdict(set)
+    for run in read_folder_runs(runs) if recipes else ():
+        if run.result.group in recipes and run.recipe.model.attn != attention.NONE:
+            finished_seeds[run.result.group].add(run.recipe.seed)
+    totals = {group: len(seeds | planned_seeds[group]) for group, seeds in finished_seeds.items()}
+    added_to = [
+        group
+        for group, total in totals.items()
+        if total > max(len(planned_seeds[group]), recipes[group].planned_seeds or 0)
+    ]
+    seeds_beyond = {seed for group in added_to for seed in finished_seeds[group] - planned_seeds[group]}
+    return seeds_beyond, max((totals[group] for group in added_to), default=0)
 
 
 def check_plan_images(plan: SweepPlan) -> None:

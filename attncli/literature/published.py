@@ -13,6 +13,7 @@ say what to build if it is not what the row says. `unit`, `digits` (decimals pri
 0), `cut: true` (decimals cut off, not rounded) and `plus` say how the source counts and prints. `why` explains.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
@@ -34,6 +35,18 @@ IMAGES = {  # dataset -> (classes, side of an image in pixels)
     "SVHN": (10, 32),
     "Kinetics-400": (400, 224),
     "Something-Something V1": (174, 224),
+}
+# What sources call a network -> its name here.
+SOURCE_NAMES = {
+    "resnext50": "resnext50_32x4d",
+    "preresnet18": "preactresnet18",
+    "preresnet20": "preactresnet20",
+    "preresnet56": "preactresnet56",
+    "preresnet110": "preactresnet110",
+    "wrn-16-8": "wide_resnet16_8",
+    "wrn-28-10": "wide_resnet28_10",
+    "wrn_28_10": "wide_resnet28_10",
+    "wideresnet28x8": "wide_resnet28_8",
 }
 Options = tuple[tuple[str, Any], ...]
 
@@ -110,6 +123,15 @@ class PublishedRow:
         None  # how to compare its parameters, or why not; None if it has no such figure
     )
 
+    @property
+    def own_backbone(self) -> str:
+        """Its network by the name that it has here; as the source calls it if there is no such network."""
+        return name_own_backbone(self.backbone)
+
+    def is_about(self, attn: str) -> bool:
+        """Return whether its mechanism is `attn`, also in a form of it: `ge theta-plus`, `se-var3`, `2 x stn`."""
+        return re.match(rf"(\d+ x )?{re.escape(attn)}(?!\w)", self.attn) is not None
+
 
 @cache
 def load_published_rows() -> tuple[PublishedRow, ...]:
@@ -124,13 +146,14 @@ def load_published_rows() -> tuple[PublishedRow, ...]:
     return tuple(rows)
 
 
+def name_own_backbone(name: str) -> str:
+    """Return the name that a network of a source has here; the same name if it is here already, or not at all."""
+    return SOURCE_NAMES.get(name, name)
+
+
 def find_rows_about(attn: str) -> list[PublishedRow]:
     """Return the rows about one mechanism, and those of its own file about what it is compared with."""
-    return [
-        r
-        for r in load_published_rows()
-        if r.attn == attn or r.attn.startswith((attn + " ", attn + "-")) or r.card == attn
-    ]
+    return [row for row in load_published_rows() if row.is_about(attn) or row.card == attn]
 
 
 def agrees_with_print(row: PublishedRow, params: int) -> bool:

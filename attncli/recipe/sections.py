@@ -39,7 +39,7 @@ class Data(RecipeSection):
         default=[], description="names of splits of your own data or the hub's that are left out"
     )
     image_column: str | None = Field(
-        default=None, description="column of the images (parquet, hf); none = found by name and type"
+        default=None, description="column of the images (parquet, hf, table); none = found by name and type"
     )
     label_column: str | None = Field(default=None, description="column of the labels, likewise")
     content: str | None = Field(
@@ -91,7 +91,9 @@ class Data(RecipeSection):
     pad: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="random crop after padding; none = size // 8 (cluttered: 0)"
     )
-    flip: bool | None = Field(default=None, description="random horizontal flip; none = as the dataset suggests")
+    flip: bool | None = Field(
+        default=None, description="random horizontal flip; none = as the dataset suggests, on for your own images"
+    )
     crop: Literal["pad", "resized"] = Field(
         default="pad", description="random crop: shifted by up to data.pad, or a part of the whole image, resized"
     )
@@ -217,7 +219,7 @@ class Train(RecipeSection):
     )
     channels_last: bool = True
     compile: bool | Literal["reduce-overhead", "max-autotune"] = Field(
-        default=False, description="torch.compile, in one of its modes if named; reduce-overhead: CUDA graphs"
+        default=False, description="torch.compile, in one of its modes if named; both use CUDA graphs"
     )
     accumulate: Positive = Field(
         default=1, description="parts of a batch that are computed one after the other; batch norms see the parts"

@@ -198,7 +198,7 @@ def _list_part_lines(part: ComparisonOutcome) -> list[tuple[str, str]]:
             )
         if part.power is not None:
             chance = f"{part.n} seeds find half a point with a chance of {100 * part.power:.0f} %"
-            lines.append(("", f"{chance}, if it were the only claim"))
+            lines.append(("", f"{chance}, at its level, if it were the only claim"))
         lines.append(("Runs", f"on {part.dataset}, {format_numbers('seed', part.seeds)}: {' '.join(part.digests)}"))
         for name, seeds in (("Failed", part.failed_seeds), ("Missing", part.missing_seeds)):
             if seeds:

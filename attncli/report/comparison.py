@@ -15,9 +15,11 @@ from attncli.report.comparison_cells import (
     format_top1,
 )
 from attncli.report.comparison_note import Spread, describe_spread, explain_columns
-from attncli.report.comparison_remarks import list_remarks
-from attncli.report.table import WIDTH, Column
+from attncli.report.comparison_remarks import describe_limit, list_remarks
+from attncli.report.table import HOST_MARK, WIDTH, Column
 from attncli.system.terminal import fill_text
+
+MARKDOWN_HOST_MARK = "\\*"  # a list would begin with the mark itself
 
 
 def render_comparison(
@@ -55,6 +57,8 @@ def render_comparison(
 def _render_markdown(title: str, rows: Sequence[ComparisonRow], columns: Sequence[Column[ComparisonRow]]) -> str:
     seeds = _list_unequal_seeds(columns, rows)
     blocks = [f"### {title}", table.render_markdown_table([*columns, VERDICT], rows), *([seeds] if seeds else [])]
+    if remarks := list_remarks(rows):
+        blocks.append("\n".join(f"- {remark.replace(HOST_MARK, MARKDOWN_HOST_MARK)}" for remark in remarks))
     return "\n\n".join(blocks)
 
 
@@ -62,7 +66,9 @@ def _render_latex(
     title: str, rows: Sequence[ComparisonRow], columns: Sequence[Column[ComparisonRow]], spread: Spread
 ) -> str:
     seeds = _list_unequal_seeds(columns, rows)
-    comment = "; ".join([title, f"after ±: {describe_spread(rows, spread)}", *([seeds] if seeds else [])])
+    is_marked = any(column.cell(row).endswith(HOST_MARK) for column in columns for row in rows)
+    limit = describe_limit(rows) if is_marked else []
+    comment = "; ".join([title, f"after ±: {describe_spread(rows, spread)}", *([seeds] if seeds else []), *limit])
     return table.render_latex_table(columns, rows, comment=comment)
 
 

@@ -21,7 +21,7 @@ def list_remarks(rows: Sequence[ComparisonRow]) -> list[str]:
     """Return the remarks on the variants of one table, a line each."""
     return [
         *_describe_family(rows), *_describe_pairing(rows), *_describe_images(rows), *_describe_nonfinite(rows),
-        *_describe_limit(rows)
+        *describe_limit(rows)
     ]  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def _describe_nonfinite(rows: Sequence[ComparisonRow]) -> list[str]:
     ]
 
 
-def _describe_limit(rows: Sequence[ComparisonRow]) -> list[str]:
+def describe_limit(rows: Sequence[ComparisonRow]) -> list[str]:
     """Return what the mark of a speed means, if one has it."""
     is_marked = any("host" in (row.train_limit, row.infer_limit) for row in rows)
     return [f"{HOST_MARK} the host was the limit and not the GPU: a ratio of launches"] if is_marked else []

@@ -16,7 +16,7 @@ from attncli.palette import COLOURS, FAINT
 from attncli.quantities import format_quantity
 from attncli.report import comparison, comparison_cells, layout
 from attncli.report.canvas import EDGE, GAP, LINE
-from attncli.report.cost_figures import CostAxis, CostPoint, group_cost_points, scale_cost_axis
+from attncli.report.cost_figures import CostAxis, group_cost_points, scale_cost_axis
 from attncli.report.inline_svg import add_tooltip, render_inline_svg
 from attncli.report.style import saved_figure, styled_figure
 from attncli.report.variant_style import MOST_NAMED, choose_colours, is_baseline, shorten_variant
@@ -96,57 +96,63 @@ def is_crowded(rows: Sequence[ComparisonRow]) -> bool:
 def draw_difference_rows(rows: Sequence[ComparisonRow], path: Path, cost: str = "params") -> None:
     """Draw a row per variant with its difference to the plain network, and a cost beside it; one block per recipe.
 
+    A variant whose cost is not known has its difference alone.
+
     Raises UserError for a cost that is not in COST_AXES, or if no row has it.
     """
-    axis, groups = group_cost_points(rows, cost)
+    axis, _ = group_cost_points(rows, cost)
     blocks = [
-        (title, sorted((point for point in points if not is_baseline(point[1])), key=_rank_difference))
-        for title, _, points in groups
+        (title, sorted(variants, key=_rank_difference))
+        for title, group in comparison.group_comparison_rows(rows)
+        if (variants := [row for row in group if not is_baseline(row)])
     ]
-    names = [shorten_variant(row.variant) for _, points in blocks for _, row in points]
-    height = sum(_measure_block(points) for _, points in blocks)
+    names = [shorten_variant(row.variant) for _, variants in blocks for row in variants]
+    height = sum(_measure_block(variants) for _, variants in blocks)
     with styled_figure(1, 1) as figure:
         left = 2 * EDGE + GAP + layout.measure_widest(figure, names, layout.NAME_SIZE)
     with saved_figure(path, left + sum(PANEL_WIDTHS) + 0.8, height, is_placed=True) as figure:
         top = height
-        for title, points in blocks:
-            top -= _measure_block(points)
-            _draw_block(figure, title, points, axis, left, top)
+        for title, variants in blocks:
+            top -= _measure_block(variants)
+            _draw_block(figure, title, variants, axis, left, top)
 
 
-def _measure_block(points: Sequence[CostPoint]) -> float:
+def _measure_block(rows: Sequence[ComparisonRow]) -> float:
     """Return the height in inches of a block of rows, with its title and the labels below."""
-    return DENSE_ROW_HEIGHT * len(points) + 0.4 + 4 * LINE
+    return DENSE_ROW_HEIGHT * len(rows) + 0.4 + 4 * LINE
 
 
 def _draw_block(
-    figure: Figure, title: str, points: Sequence[CostPoint], axis: CostAxis, left: float, bottom: float
+    figure: Figure, title: str, rows: Sequence[ComparisonRow], axis: CostAxis, left: float, bottom: float
 ) -> None:
     """Draw the rows of one recipe, the differences at the left and the costs at the right."""
-    height, bottom = DENSE_ROW_HEIGHT * len(points), bottom + 3 * LINE
+    height, bottom = DENSE_ROW_HEIGHT * len(rows), bottom + 3 * LINE
     axes = layout.add_panel(figure, left, bottom, PANEL_WIDTHS[0], height)
     cost_axes = layout.add_panel(figure, left + PANEL_WIDTHS[0] + 0.7, bottom, PANEL_WIDTHS[1], height)
     axes.set_title(title)
-    scale_cost_axis(cost_axes, [x for x, _ in points], axis)
-    for y, (x, row) in enumerate(points):
-        cost_axes.plot([x], [y], "o", color=FAINT, markersize=5)
+    if costs := [(y, cost) for y, row in enumerate(rows) if (cost := axis.value(row)) is not None]:
+        scale_cost_axis(cost_axes, [cost for _, cost in costs], axis)
+    cost_axes.set_visible(bool(costs))
+    for y, cost in costs:
+        cost_axes.plot([cost], [y], "o", color=FAINT, markersize=5)
+    for y, row in enumerate(rows):
         if row.difference is not None:
             point = _draw_difference(axes, y, row, row.difference, COLOURS[0])
             point.set(markersize=5.5, markerfacecolor="white" if _holds_zero(row) else COLOURS[0])
     axes.axvline(0, color=FAINT, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
     cost_axes.axvline(0, color=FAINT, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
-    _scale_difference_axes(axes, [shorten_variant(row.variant) for _, row in points])
+    _scale_difference_axes(axes, [shorten_variant(row.variant) for row in rows])
     axes.set_xlabel(f"{axes.get_xlabel()}\n{HOLLOW_NOTE}")
-    cost_axes.set_yticks(range(len(points)), [])
-    cost_axes.set_ylim(len(points) - 0.5, -0.5)
+    cost_axes.set_yticks(range(len(rows)), [])
+    cost_axes.set_ylim(len(rows) - 0.5, -0.5)
     for panel in (axes, cost_axes):
         panel.grid(visible=True, axis="y")
         panel.spines[:].set_visible(False)
 
 
-def _rank_difference(point: CostPoint) -> float:
+def _rank_difference(row: ComparisonRow) -> float:
     """Return the place of a row: the highest difference first, rows without one last."""
-    return math.inf if point[1].difference is None else -point[1].difference.mean
+    return math.inf if row.difference is None else -row.difference.mean
 
 
 def _holds_zero(row: ComparisonRow) -> bool:

@@ -13,6 +13,7 @@ from attncli.report.canvas import EDGE, GAP, LINE, Canvas, measure_text
 MOST_NUMBERS = 20  # classes up to which every cell of a confusion matrix shows its count
 MOST_BARS = 40  # classes up to which every class has its bar
 MAX_NAME = 14  # characters of a class's name
+MAX_OTHER_NAME = 24  # of the class that another one is taken for, beside the bars
 LIGHT_PERCENT = 10.0  # % of a class; the colours of a confusion matrix reach at least that far
 TITLE_POINTS, PANEL_POINTS, LABEL_POINTS, TICK_POINTS, NAME_POINTS = 12, 11, 10, 9, 8
 SCALE_STEPS = 256  # colours of the scale
@@ -242,9 +243,11 @@ def _draw_dashed_line(canvas: Canvas, x: float, top: float, bottom: float) -> No
 def _label_class(value: float, row: Sequence[int], images: int, i: int, classes: Sequence[str]) -> str:
     """Return the accuracy (%) of class i and the class that it is most often mistaken for; `images` are in class i."""
     mistakes, other = max(((c, j) for j, c in enumerate(row) if j != i), default=(0, i))
-    return f"{value:.1f}" + (f"   {100 * mistakes / images:.1f} as {classes[other]}" if mistakes else "")
+    if not mistakes:
+        return f"{value:.1f}"
+    return f"{value:.1f}   {100 * mistakes / images:.1f} as {shorten_class_name(classes[other], MAX_OTHER_NAME)}"
 
 
-def shorten_class_name(name: str) -> str:
-    """Return a class's name, cut if it is long."""
-    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
+def shorten_class_name(name: str, most: int = MAX_NAME) -> str:
+    """Return a class's name, cut if it has more than `most` characters."""
+    return name if len(name) <= most else name[: most - 1] + "…"

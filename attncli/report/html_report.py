@@ -1,5 +1,6 @@
 """The report as one HTML file that needs neither network nor other files; its template is page.html.jinja."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from attncli.analysis.deviation import PublishedFigure
 from attncli.claims.verdict import OUTCOMES, ClaimVerdict
 from attncli.report import claims, comparison, comparison_note, published_tables
 from attncli.report.column_layout import split_name
+from attncli.report.comparison_remarks import list_remarks
 from attncli.report.cost_figures import draw_cost_chart
 from attncli.report.curve_figure import RunEpochs, draw_learning_curves
 from attncli.report.difference_figures import draw_differences
@@ -67,6 +69,7 @@ def render_html(report_data: ReportData) -> str:
     )
     environment.filters["breakable"] = _mark_breaks
     environment.filters["code"] = _mark_code
+    environment.filters["slug"] = _make_slug
     return (
         environment.get_template(TEMPLATE).render(
             report=report_data,
@@ -112,6 +115,7 @@ def _list_groups(report_data: ReportData) -> list[dict[str, Any]]:
         {
             "title": title,
             "rows": rows,
+            "remarks": list_remarks(rows),
             "charts": draw_charts(rows, report_data.epochs.get(title, {})),
             "origin": report_data.origins.get(title),
         }
@@ -163,6 +167,11 @@ def draw_charts(rows: Sequence[ComparisonRow], epochs: RunEpochs) -> list[Chart]
         ),
     ]
     return [Chart(Markup(svg), name, caption) for svg, name, caption in charts if svg]
+
+
+def _make_slug(outcome: str) -> str:
+    """Return the name of an outcome as one word, which is a class of page.css."""
+    return "-".join(re.findall(r"\w+", outcome))
 
 
 def _mark_code(text: str) -> Markup:

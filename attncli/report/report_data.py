@@ -1,5 +1,6 @@
 """The data of the report, gathered from the finished runs."""
 
+import re
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -44,12 +45,11 @@ def gather_report_data(
         title: Stands above the report.
         is_literature: Whether the claims are those of the literature, or the user's own.
     """
-    shown_mechanisms = {*attn, NONE}
     all_rows = compare_variants(evidence.runs, planned_seeds=evidence.planned_seeds, failures=evidence.failures)
-    rows = [row for row in all_rows if not attn or row.attn in shown_mechanisms]
-    tables = comparison.group_comparison_rows(rows)
+    tables = _select_tables(comparison.group_comparison_rows(all_rows), attn)
+    rows = [row for _, part in tables for row in part]
     shown = {row.attn for row in rows} - {NONE} | set(attn)
-    published_rows = [row for row in published.load_published_rows() if row.attn in shown]
+    published_rows = [row for row in published.load_published_rows() if any(map(row.is_about, shown))]
     now = datetime.now().astimezone()
     return ReportData(
         title=title,
@@ -62,6 +62,17 @@ def gather_report_data(
         origins={title: _describe_table_origin([run for row in part for run in row.runs]) for title, part in tables},
         report_commands=report_commands,
     )
+
+
+def _select_tables(
+    tables: Sequence[tuple[str, list[ComparisonRow]]], attn: Sequence[str]
+) -> list[tuple[str, list[ComparisonRow]]]:
+    """Return the tables that have one of these mechanisms, each with these and its plain network; all for none."""
+    return [
+        (title, [row for row in part if not attn or row.attn in (*attn, NONE)])
+        for title, part in tables
+        if not attn or any(row.attn in attn for row in part)
+    ]
 
 
 def list_report_experiments(report_data: ReportData) -> list[str]:
@@ -97,6 +108,11 @@ def _format_machine(machine: Mapping[str, Any]) -> str:
     if machine.get("usable_cpus"):
         parts.append(format_quantity(machine["usable_cpus"], "core"))
     return ", ".join([*parts, f"torch {machine.get('torch')}", f"Python {machine.get('python')}"])
+
+
+def is_markdown_report(text: str) -> bool:
+    """Return whether a text is a report that `render_markdown` made: the version stands below its title."""
+    return re.match(r"# [^\n]*\n\nattncli \d", text) is not None
 
 
 def render_markdown(report_data: ReportData) -> str:

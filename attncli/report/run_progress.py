@@ -24,12 +24,12 @@ class RunProgress:
     def __init__(
         self, quiet: bool = False, epochs: int = 0, complete_text: Callable[[str], str] = lambda text: text
     ) -> None:
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
-        self._warning_console = Console(stderr=True, highlight=False) if quiet else self._console  # a bar keeps its own
+        self._console = _make_console(quiet)
+        self._warning_console = _make_console() if quiet else self._console  # a bar keeps its own
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[status]}"),
+            TextColumn("{task.fields[status]}", markup=False),
             console=self._console,
             transient=True,
             disable=quiet or not self._console.is_terminal,
@@ -89,6 +89,11 @@ class RunProgress:
         if self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
+
+
+def _make_console(quiet: bool = False) -> Console:
+    """Return a console on stderr that prints texts as they are: names may have square brackets or :colons:."""
+    return Console(stderr=True, quiet=quiet, highlight=False, markup=False, emoji=False)
 
 
 def format_epoch(epoch: Epoch, epochs: int) -> str:

@@ -27,6 +27,7 @@ FORMATS = ("table", "csv", "json", "markdown", "latex")
 WIDTH = 80
 MISSING = "-"
 HOST_MARK = "*"  # at a ratio of speeds that the host limited, and not the GPU
+LATEX_SIGNS = {"±": r"$\pm$ ", "<": "$<$", ">": "$>$", "~": r"$\sim$", "^": r"\^{}"}
 R = TypeVar("R")
 
 
@@ -114,7 +115,8 @@ def render_latex_table(columns: Sequence[Column[R]], rows: Iterable[R], *, comme
 def _escape_latex(text: str) -> str:
     """Return text for LaTeX: special letters escaped, ± and a leading minus as mathematics."""
     escaped = re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", r"\textbackslash "))
-    escaped = escaped.replace("±", r"$\pm$ ").replace("<", "$<$").replace("~", r"$\sim$")
+    for letter, latex in LATEX_SIGNS.items():
+        escaped = escaped.replace(letter, latex)
     return re.sub(r"^([-+])(?=[\d.])", r"$\1$", escaped)
 
 
@@ -153,7 +155,8 @@ def format_cell_value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+        text = f"{value:.4g}"
+        return text if abs(float(text)) < 1e4 else f"{value:,.0f}"
     return str(_join_values(value))
 
 

@@ -93,7 +93,7 @@ def execute_run(
                 for warning in list_warnings(recipe, net, dataset, accelerator, cache_folder, cpu_reading):
                     listener.on_warning(warning)
                 followers.check_setup()
-                all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator, cache_folder)}
+                all_tags = _list_tags(tags or {}, recipe, accelerator, cache_folder)
                 identity = identify_run(recipe, folder.name)  # after all that reads its files
                 tracker = Tracker.open(run_store, close_dead_runs=PARENT_TAG not in all_tags)  # a sweep does it once
                 active_run = _start_tracking(tracker, recipe, dataset, folder, fresh, all_tags)
@@ -150,15 +150,19 @@ def _load_data_and_network(
         return dataset, model.build(recipe, make_input_spec(dataset), listener.on_stage)
 
 
-def _describe_conditions(recipe: Recipe, accelerator: Accelerator, cache_folder: Path) -> dict[str, str]:
-    """Return as tags what two runs must share, beside recipe and data, to be compared."""
+def _list_tags(tags: Mapping[str, str], recipe: Recipe, accelerator: Accelerator, cache_folder: Path) -> dict[str, str]:
+    """Return the tags of a run: those given, what two runs must share to be compared, and how many seeds are planned.
+
+    A sweep may plan more seeds than its recipe, and its recipe more than this sweep trains: the larger number counts.
+    """
     device = distributed.resolve_device(accelerator)
     conditions = {
         "precision": train.resolve_precision(recipe.train.precision, device),
         "device": str(device),
         "code": name_training_code(recipe, cache_folder),
     }
-    return conditions | ({} if recipe.planned_seeds is None else {PLAN_TAG: str(recipe.planned_seeds)})
+    planned_seeds = max(int(tags.get(PLAN_TAG, 0)), recipe.planned_seeds or 0)
+    return {**tags, **conditions, **({PLAN_TAG: str(planned_seeds)} if planned_seeds else {})}
 
 
 def _start_tracking(

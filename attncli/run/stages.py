@@ -23,6 +23,7 @@ from attncli.measure.throughput import UntimedError, cached_throughput
 from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.recipe.image_size import format_image_size
+from attncli.recipe.run_weights import CHECKPOINT_STATE
 from attncli.records import PLAN_TAG, Cost, Epoch, Evaluation, Record, Result, Speed
 from attncli.run.identity import RunIdentity, describe_named_files, has_changed_files
 from attncli.run.listener import RunListener
@@ -129,7 +130,7 @@ def _describe_training(context: RunContext, fresh: bool) -> Iterator[str]:
         yield f"each epoch leaves out {format_quantity(left_over, 'other image')}: not enough to fill a batch"
     if recipe.train.sampling == "balanced":
         yield _describe_balance(dataset)
-    if (context.folder / "checkpoint").exists() and not fresh:
+    if (context.folder / CHECKPOINT_STATE).exists() and not fresh:
         yield "resuming from its checkpoint; the epochs done before are shown again:"
 
 

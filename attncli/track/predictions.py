@@ -8,6 +8,7 @@ be told apart from the error by the choice of seeds.
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 PREDICTIONS_FILE = "predictions.npz"
+# What numpy and zipfile raise for an empty file, an array in place of an archive, an encrypted one, broken contents
+_DAMAGES = (OSError, EOFError, KeyError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ def read_predictions(folder: Path) -> ImagePredictions | None:
 
     try:
         with np.load(folder / PREDICTIONS_FILE) as arrays:
-            return ImagePredictions(arrays["predicted"], arrays["labels"])
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+            predicted, labels = arrays["predicted"], arrays["labels"]
+    except _DAMAGES:
         return None
+    is_usable = predicted.ndim == 1 and predicted.shape == labels.shape
+    return ImagePredictions(predicted, labels) if is_usable else None

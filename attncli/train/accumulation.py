@@ -7,6 +7,24 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
+from attncli.errors import UserError
+from attncli.recipe import Train
+
+GRAPH_MODES = ("reduce-overhead", "max-autotune")  # of torch.compile, whose CUDA graphs use their memory again
+
+
+def check_accumulation(settings: Train, device: torch.device) -> None:
+    """Raise UserError if the gradients of several parts cannot be added on this device.
+
+    CUDA graphs of torch.compile leave the gradients of the first part in memory that the second part overwrites.
+    """
+    if settings.accumulate > 1 and settings.compile in GRAPH_MODES and device.type == "cuda":
+        raise UserError(
+            f"train.accumulate={settings.accumulate}: the CUDA graphs of train.compile={settings.compile} write the "
+            "gradients of each part over those of the one before",
+            "set train.compile=true, or leave train.accumulate out",
+        )
+
 
 def accumulate_gradients(
     objective: nn.Module, images: Tensor, labels: Tensor, scaler: GradScaler, parts: int

@@ -24,6 +24,7 @@ from attncli.records import Epoch
 from attncli.system.files import write_atomically
 from attncli.train import optim, safetensors_io
 from attncli.train.ema import Ema
+from attncli.train.errors import is_device_failure
 
 FOLDER, STATE, SLOTS = "checkpoint", "state.json", ("tensors-a.safetensors", "tensors-b.safetensors")
 DIFFERENCES = {"recipe": "another recipe", "data": "other images", "precision": "another precision"}
@@ -86,7 +87,8 @@ def load_checkpoint(
     """Restore `state` from the checkpoint under `run_dir`. Return whether there was one.
 
     Of several processes only the first one must see the folder: `broadcast(read)` sends what it reads to all.
-    Raises UserError for a checkpoint that is damaged, of another recipe, data or precision, or of another network.
+    Raises UserError for a checkpoint that cannot be read, is damaged, or is of another recipe, data, precision or
+    network.
     """
     contents = broadcast(partial(_read_checkpoint, run_dir, identity))
     if contents is None:
@@ -94,6 +96,8 @@ def load_checkpoint(
     try:
         _restore_state(state, *contents)
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        if is_device_failure(error):
+            raise
         raise UserError(
             f"{run_dir / FOLDER / STATE}: checkpoint of another network ({_shorten_error(error)})", FRESH_HINT
         ) from error
@@ -122,15 +126,26 @@ def _read_checkpoint(run_dir: Path, identity: dict[str, str]) -> CheckpointConte
 
 
 def _read_files(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Return the head of the checkpoint with this state file, and the bytes of its tensors. Raises as reading does."""
-    head: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return head, (path.parent / head["tensors"]).read_bytes()
+    """Return the head of the checkpoint with this state file, and the bytes of its tensors.
+
+    Raises UserError if the system fails to read them, FileNotFoundError or as parsing does if they are damaged.
+    """
+    try:
+        head: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return head, (path.parent / head["tensors"]).read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise UserError(
+            f"{path.parent}: cannot read the checkpoint: {error.strerror}",
+            "check the disk and the rights of this folder; the same command goes on when it can be read",
+        ) from error
 
 
 def load_weights(run_dir: Path, model: nn.Module) -> None:
     """Load into `model` the weights under `run_dir` that are evaluated: the moving average if there is one.
 
-    Raises UserError if there is no checkpoint, or if it is damaged or of another network.
+    Raises UserError if there is no checkpoint, or if it cannot be read, is damaged or of another network.
     """
     path = run_dir / FOLDER / STATE
     if not path.exists():

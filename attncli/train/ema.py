@@ -9,7 +9,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class Ema:
-    """m = d m + (1 - d) w over floating-point parameters and buffers; `decay` is the largest d.
+    """m = d m + (1 - d) w over real and complex parameters and buffers; `decay` is the largest d.
 
     Buffers that a module sets in its method `anneal` stay as they are: they are a schedule, nothing learnt.
 
@@ -21,7 +21,9 @@ class Ema:
         self.decay = decay
         scheduled = _list_scheduled_buffers(model)
         self.live_weights = {
-            name: t for name, t in model.state_dict().items() if t.is_floating_point() and name not in scheduled
+            name: t
+            for name, t in model.state_dict().items()
+            if (t.is_floating_point() or t.is_complex()) and name not in scheduled
         }  # share memory
         self.averaged_weights = {name: t.clone() for name, t in self.live_weights.items()}
 

@@ -18,14 +18,15 @@ OUT_OF_MEMORY = (
 )  # fmt: skip
 # Words in what CUDA says if a device, its driver or NVIDIA's Multi-Process Service fails, and no program is to blame.
 DEVICE_FAILURES = ("uncorrectable", "unknown error", "launch timed out", "MPS client", "MPS server")
+UNUSED_PARAMETERS = "Expected to have finished reduction"  # by which DDP notices that a gradient never came
 
 
 @contextmanager
 def translated_torch_errors(settings: Train) -> Iterator[None]:
     """Turn what a user can fix into a RunFailedError; any other error stays as it is.
 
-    These are: out of memory, a lost process of the run, a failing compiler, a batch too small for a norm, a device that
-    fails, an operation that Apple GPUs lack (UserError).
+    These are: out of memory, a lost process of the run, a parameter without a gradient in one of several processes, a
+    failing compiler, a batch too small for a norm, a device that fails, an operation that Apple GPUs lack (UserError).
     """
     try:
         yield
@@ -36,6 +37,8 @@ def translated_torch_errors(settings: Train) -> Iterator[None]:
             raise make_out_of_memory_error(settings, first_line) from error
         if exchange_error := explain_exchange_failure(error):
             raise exchange_error from error
+        if UNUSED_PARAMETERS in text:
+            raise _make_unused_parameters_error() from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise RunFailedError(
                 f"train.compile: torch.compile failed: {first_line}",
@@ -47,10 +50,7 @@ def translated_torch_errors(settings: Train) -> Iterator[None]:
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
-        raise RunFailedError(
-            f"train.batch_size={settings.batch_size}: a norm over the batch has a single value per channel",
-            "use a batch of two or more images",
-        ) from error
+        raise _make_single_value_error(settings) from error
 
 
 @contextmanager
@@ -75,6 +75,11 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
+def is_device_failure(error: Exception) -> bool:
+    """Return whether a device failed or had no memory, whatever it was to compute."""
+    return isinstance(error, RuntimeError) and (is_out_of_memory(error) or "CUDA error" in str(error))
+
+
 def empty_device_cache(device: torch.device) -> None:
     """Give a GPU's memory back that torch keeps for later, such as that of objects that are gone."""
     if device.type == "cuda":
@@ -95,6 +100,27 @@ def _explain_device_failure(error: RuntimeError) -> UserError | None:
         problem = f"this network cannot be computed on an Apple GPU: {first_line}"
         return UserError(problem, "--device cpu computes it on the CPU")
     return None
+
+
+def _make_unused_parameters_error() -> RunFailedError:
+    """Return the error for several processes whose network left parameters out of a step."""
+    return RunFailedError(
+        "a step used only some of the parameters of the network, and several processes exchange the gradients of all",
+        "train in one process, without --processes, or use every parameter in each step",
+    )
+
+
+def _make_single_value_error(settings: Train) -> RunFailedError:
+    """Return the error for a norm over a batch, or over a part of one, that has a single value per channel."""
+    if settings.accumulate > 1:
+        return RunFailedError(
+            f"train.accumulate={settings.accumulate}: a norm over a part of one image has a single value per channel",
+            "use fewer parts, or a larger train.batch_size",
+        )
+    return RunFailedError(
+        f"train.batch_size={settings.batch_size}: a norm over the batch has a single value per channel",
+        "use a batch of two or more images",
+    )
 
 
 def make_out_of_memory_error(settings: Train, first_line: str = "") -> RunFailedError:

@@ -104,8 +104,7 @@ def run_epoch(session: TrainingSession, stop: StopSignal) -> Epoch:
         if should_check(session, stop):
             check_training(session, stop)
         run_step(session, images, labels)
-        if state.epoch == 0 and state.step == 1 and device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)  # without the memory in which cuDNN tries its kernels
+        forget_kernel_trials(session)
     reduce_losses(session)
     stop_clock(session)
     report_progress(session)
@@ -152,6 +151,16 @@ def run_step(session: TrainingSession, images: Tensor, labels: Tensor) -> None:
         number=global_step + 1,
     )
     state.step += 1
+
+
+def forget_kernel_trials(session: TrainingSession) -> None:
+    """After the first step of this process, leave the memory in which cuDNN tried its kernels out of the peak.
+
+    The only step that is left of an epoch stays in it.
+    """
+    if session.device.type == "cuda" and not session.has_tried_kernels and session.state.step < session.epoch_steps:
+        torch.cuda.reset_peak_memory_stats(session.device)
+    session.has_tried_kernels = True
 
 
 def validate_epoch(session: TrainingSession) -> Evaluation | None:

@@ -13,7 +13,9 @@ FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}  # one kernel for all tensors; on 
 
 def build_optimizer(groups: list[dict[str, Any]], train: Train, device: torch.device) -> Optimizer:
     """Return SGD, Adam or AdamW over parameter groups that carry `weight_decay` and `lr_scale`."""
-    implementation: dict[str, Any] = {"fused": True} if device.type in FUSED_DEVICES else {"foreach": True}
+    is_real = all(parameter.is_floating_point() for group in groups for parameter in group["params"])
+    has_kernel = is_real and device.type in FUSED_DEVICES  # torch has none for complex numbers
+    implementation: dict[str, Any] = {"fused": True} if has_kernel else {"foreach": True}
     if train.optimizer == "sgd":
         nesterov = train.nesterov and train.momentum > 0
         sgd = SGD(groups, lr=train.lr, momentum=train.momentum, nesterov=nesterov, weight_decay=0.0, **implementation)

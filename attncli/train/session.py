@@ -14,6 +14,7 @@ from attncli.errors import UserError
 from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.train import distributed, lr_schedule
+from attncli.train.accumulation import check_accumulation
 from attncli.train.checkpoint import TrainingState
 from attncli.train.fine_tuning import check_parts
 from attncli.train.loss import balance_classes, find_own_loss
@@ -44,6 +45,7 @@ class TrainingSession:
     save_seconds: float = 0.0  # seconds that it took
     epoch_started_at: float = 0.0  # clock at which the current epoch would have begun without pauses
     pause_seconds: float = 0.0  # seconds that the last evaluation and checkpoint took
+    has_tried_kernels: bool = False  # whether this process has done a step, in which cuDNN tries its kernels
 
     @property
     def is_distributed(self) -> bool:
@@ -55,6 +57,7 @@ def check_trainable(recipe: Recipe, accelerator: Accelerator) -> str:
     """Return the number format that a recipe is trained in on this device. Raises UserError if it cannot be trained."""
     lr_schedule.check_schedule(recipe.train)
     device = distributed.resolve_device(accelerator)
+    check_accumulation(recipe.train, device)
     precision = resolve_precision(recipe.train.precision, device)
     check_graph(recipe, device, precision, accelerator.num_processes)
     return precision

@@ -156,7 +156,8 @@ class _CudaBatchNormFunction(torch.autograd.Function):
         count = mean.new_full((1,), x.numel() // x.shape[1])
         own_row = torch.cat([mean, invstd, count])
         rows = own_row.new_empty(dist.get_world_size(), own_row.numel())
-        dist.all_gather_into_tensor(rows.view(-1), own_row)
+        gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # its name before torch 2.14
+        gather(rows.view(-1), own_row)
         means, invstds, counts = rows.split([len(mean), len(mean), 1], dim=1)
         # the first argument only tells the type of the counts if there are no running statistics
         mean, invstd = torch.batch_norm_gather_stats_with_counts(

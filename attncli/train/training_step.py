@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from attncli.recipe import Recipe, Train
 from attncli.train import distributed, optim
-from attncli.train.accumulation import accumulate_gradients
+from attncli.train.accumulation import accumulate_gradients, check_accumulation
 from attncli.train.cpu_convolutions import speed_up_convolutions
 from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
 from attncli.train.ema import Ema
@@ -65,9 +65,10 @@ def prepare_step(
 
     Raises:
         UserError: for unknown parts in `train.lr_factors`, or if none is left to train; for `train.graph=on` if the
-            step cannot be a graph.
+            step cannot be a graph; if the parts of `train.accumulate` cannot be added on this device.
     """
     settings = recipe.train
+    check_accumulation(settings, device)
     parts = freeze_parts(model, recipe, size)
     _prepare_model(model, settings, device, precision, processes)
     objective = TrainingObjective(

@@ -1,15 +1,14 @@
 """Common corruptions of images (Hendrycks and Dietterich 2019, arXiv 1903.12261), computed from their definitions.
 
-Fifteen corruptions with severities 1 to 5: the parameters of CIFAR-10-C for images below 64 px, those of ImageNet-C
-for larger ones. All of them were compared with the authors' files make_cifar_c.py (hendrycks/robustness@ca36008) and
-make_imagenet_c.py (@e0377d4). The code is our own, so single pixels differ from the published files; frost lays drawn
-ice over the image, as the paper's photographs of ice are not part of this project. Elastic shifts are shares of the
-image's side, which at 224 px the authors took as 244.
+Fifteen corruptions with severities 1 to 5: CIFAR-10-C for images below 64 px, Tiny-ImageNet-C below 128 px, ImageNet-C
+for larger ones. The code is our own, so single pixels differ from the published files; frost lays drawn ice over the
+image, as the paper's photographs of ice are not part of this project. Elastic shifts are shares of the image's side,
+which at 224 px the authors took as 244.
 """
 
 import io
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,23 +17,12 @@ from PIL import Image
 from scipy import ndimage
 
 from attncli.seeds import derive_seed
+from attncli.trained.corruption_parameters import PARAMETERS
 
 Pixels = NDArray[np.uint8]  # (n, H, W, 3)
 Floats = NDArray[Any]  # floating point, (n, H, W, 3) from 0 to 1
-BySeverity = tuple[tuple[float, ...], ...]  # parameters of each severity
-LARGE_SIDE = 64  # px, from here on the parameters of ImageNet-C
-SEVERITIES = (1, 2, 3, 4, 5)
 ICE_DECAY = 1.265  # of the drawn ice, our own choice
 CHUNK = 256  # images that one stream of random numbers serves
-
-
-@dataclass(frozen=True)
-class Corruption:
-    """A corruption: what changes images, and its parameters for small images and for large ones."""
-
-    apply: Callable[[Floats, np.random.Generator, tuple[float, ...]], Floats]
-    small: BySeverity  # CIFAR-10-C
-    large: BySeverity  # ImageNet-C
 
 
 def corrupt_images(images: Pixels, name: str, severity: int, seed: int = 0) -> Pixels:
@@ -42,14 +30,12 @@ def corrupt_images(images: Pixels, name: str, severity: int, seed: int = 0) -> P
 
     Raises KeyError for an unknown name or severity.
     """
-    corruption = CORRUPTIONS[name]
-    by_severity = corruption.large if images.shape[1] >= LARGE_SIDE else corruption.small
-    parameters = by_severity[SEVERITIES.index(severity)]
+    corrupt, parameters = CORRUPTIONS[name], PARAMETERS[name].choose(images.shape[1], severity)
     chunks = []
     for number, start in enumerate(range(0, len(images), CHUNK)):
         generator = np.random.default_rng(derive_seed(seed, "corruption", name, severity, number))
         x = images[start : start + CHUNK].astype(np.float32) / 255
-        chunks.append(np.round(corruption.apply(x, generator, parameters).clip(0, 1) * 255).astype(np.uint8))
+        chunks.append(np.round(corrupt(x, generator, parameters).clip(0, 1) * 255).astype(np.uint8))
     return np.concatenate(chunks)
 
 
@@ -88,34 +74,41 @@ def _blur_defocused(x: Floats, generator: np.random.Generator, parameters: tuple
 
 
 def _blur_through_glass(x: Floats, generator: np.random.Generator, parameters: tuple[float, ...]) -> Floats:
-    """Let pixels change places with near ones, between two blurs."""
+    """Give pixels the color of near ones, between two blurs.
+
+    The authors' code means to exchange them. What it exchanges are views of one array, so that only one way is copied.
+    """
     sigma, reach, rounds = parameters[0], int(parameters[1]), int(parameters[2])
     y = _blur(x, sigma).copy()
     height, width = x.shape[1:3]
     for _ in range(rounds):
-        for row in range(height - reach - 1, reach - 1, -1):
-            for column in range(width - reach - 1, reach - 1, -1):
-                down, right = generator.integers(-reach, reach, size=2, endpoint=True)
-                other = (row + down, column + right)
-                y[:, row, column], y[:, other[0], other[1]] = y[:, other[0], other[1]].copy(), y[:, row, column].copy()
+        for row in range(height - reach, reach, -1):
+            for column in range(width - reach, reach, -1):
+                right, down = generator.integers(-reach, reach, size=2)  # up to reach - 1
+                y[:, row, column] = y[:, row + down, column + right]
     return _blur(y, sigma)
 
 
-def _make_motion_kernel(radius: float, sigma: float, angle: float) -> NDArray[np.float64]:
-    """Return a line through the centre at an angle (degrees), fading with its length from one end."""
-    half = int(radius)
-    kernel = np.zeros((2 * half + 1, 2 * half + 1))
-    steps = np.linspace(0, half, 4 * half + 1)
-    rows = np.round(half - np.sin(np.deg2rad(angle)) * steps).astype(int)
-    columns = np.round(half + np.cos(np.deg2rad(angle)) * steps).astype(int)
-    np.maximum.at(kernel, (rows, columns), np.exp(-(steps**2) / (2 * sigma**2)))
-    return kernel / kernel.sum()
+def _blur_along_line(image: Floats, radius: float, sigma: float, angle: float) -> Floats:
+    """Return one image (H, W, 3) in which each pixel is a mean along a line from it, as ImageMagick blurs motion.
+
+    The weights are half a Gaussian. The line, at an angle (degrees) downwards from the right, has twice the radius.
+    """
+    steps = np.arange(2 * math.ceil(radius) + 1)
+    weights = np.exp(-(steps**2) / (2 * sigma**2)).astype(np.float32)
+    downs, rights = (np.round(f(np.deg2rad(angle)) * steps).astype(int) for f in (np.sin, np.cos))
+    margin, (height, width) = len(steps), image.shape[:2]
+    wide = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+    blurred = np.zeros_like(image)
+    for weight, top, start in zip(weights / weights.sum(), margin + downs, margin + rights, strict=True):
+        blurred += weight * wide[top : top + height, start : start + width]
+    return blurred
 
 
 def _blur_in_motion(x: Floats, generator: np.random.Generator, parameters: tuple[float, ...]) -> Floats:
+    radius, sigma = parameters
     angles = generator.uniform(-45, 45, len(x))
-    kernels = [_make_motion_kernel(parameters[0], parameters[1], angle) for angle in angles]
-    return np.stack([_convolve(image[None], kernel)[0] for image, kernel in zip(x, kernels, strict=True)])
+    return np.stack([_blur_along_line(image, radius, sigma, angle) for image, angle in zip(x, angles, strict=True)])
 
 
 def _zoom(x: Floats, factor: float) -> Floats:
@@ -185,8 +178,7 @@ def _add_snow(x: Floats, generator: np.random.Generator, parameters: tuple[float
     flakes = _zoom(np.repeat(flakes[..., None], 3, -1), max(1.0, size))
     flakes = np.where(flakes < threshold, 0, flakes).clip(0, 1)
     angles = generator.uniform(-135, -45, len(x))
-    kernels = [_make_motion_kernel(radius, sigma, angle) for angle in angles]
-    flakes = np.stack([_convolve(f[None], kernel)[0] for f, kernel in zip(flakes, kernels, strict=True)])
+    flakes = np.stack([_blur_along_line(f, radius, sigma, angle) for f, angle in zip(flakes, angles, strict=True)])
     grey = (x @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
     pale = own_share * x + (1 - own_share) * np.maximum(x, grey * 1.5 + 0.5)
     return (pale + flakes + flakes[:, ::-1, ::-1]).astype(np.float32)
@@ -246,50 +238,20 @@ def _apply_to_pictures(x: Floats, change: Callable[[Image.Image], Image.Image]) 
     return np.stack([np.asarray(change(Image.fromarray(image))) for image in pixels]).astype(np.float32) / 255
 
 
-def _list_single(*values: float) -> BySeverity:
-    """Return the parameters of a corruption that has one, by severity."""
-    return tuple((value,) for value in values)
-
-
-CORRUPTIONS = {
-    "gaussian-noise": Corruption(_add_gaussian_noise,
-        _list_single(0.04, 0.06, 0.08, 0.09, 0.10), _list_single(0.08, 0.12, 0.18, 0.26, 0.38)),
-    "shot-noise": Corruption(_add_shot_noise,
-        _list_single(500, 250, 100, 75, 50), _list_single(60, 25, 12, 5, 3)),
-    "impulse-noise": Corruption(_add_impulse_noise,
-        _list_single(0.01, 0.02, 0.03, 0.05, 0.07), _list_single(0.03, 0.06, 0.09, 0.17, 0.27)),
-    "defocus-blur": Corruption(_blur_defocused,
-        ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
-        ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))),
-    "glass-blur": Corruption(_blur_through_glass,
-        ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
-        ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2))),
-    "motion-blur": Corruption(_blur_in_motion,
-        ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
-        ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))),
-    "zoom-blur": Corruption(_blur_by_zoom,
-        ((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
-        ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))),
-    "snow": Corruption(_add_snow,
-        ((0.1, 0.2, 1, 0.6, 8, 3, 0.95), (0.1, 0.2, 1, 0.5, 10, 4, 0.9), (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
-         (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85), (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8)),
-        ((0.1, 0.3, 3, 0.5, 10, 4, 0.8), (0.2, 0.3, 2, 0.5, 12, 4, 0.7), (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
-         (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65), (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55))),
-    "frost": Corruption(_add_frost,
-        ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
-        ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))),
-    "fog": Corruption(_add_fog,
-        ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
-        ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4))),
-    "brightness": Corruption(_change_brightness,
-        _list_single(0.05, 0.1, 0.15, 0.2, 0.3), _list_single(0.1, 0.2, 0.3, 0.4, 0.5)),
-    "contrast": Corruption(_change_contrast,
-        _list_single(0.75, 0.5, 0.4, 0.3, 0.15), _list_single(0.4, 0.3, 0.2, 0.1, 0.05)),
-    "elastic": Corruption(_distort_elastically,
-        ((0, 0.001, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03)),
-        ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02))),
-    "pixelate": Corruption(_pixelate,
-        _list_single(0.95, 0.9, 0.85, 0.75, 0.65), _list_single(0.6, 0.5, 0.4, 0.3, 0.25)),
-    "jpeg": Corruption(_compress,
-        _list_single(80, 65, 58, 50, 40), _list_single(25, 18, 15, 10, 7)),
-}  # fmt: skip
+CORRUPTIONS: dict[str, Callable[[Floats, np.random.Generator, tuple[float, ...]], Floats]] = {
+    "gaussian-noise": _add_gaussian_noise,
+    "shot-noise": _add_shot_noise,
+    "impulse-noise": _add_impulse_noise,
+    "defocus-blur": _blur_defocused,
+    "glass-blur": _blur_through_glass,
+    "motion-blur": _blur_in_motion,
+    "zoom-blur": _blur_by_zoom,
+    "snow": _add_snow,
+    "frost": _add_frost,
+    "fog": _add_fog,
+    "brightness": _change_brightness,
+    "contrast": _change_contrast,
+    "elastic": _distort_elastically,
+    "pixelate": _pixelate,
+    "jpeg": _compress,
+}

@@ -1,6 +1,7 @@
 """Evaluate finished runs on other images than their test set: another split, dataset, crop, or corrupted images."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -19,7 +20,7 @@ from attncli.runs import FinishedRun
 from attncli.system.files import expand_user_path
 from attncli.track.predictions import ImagePredictions
 from attncli.train.distributed import choose_kernels
-from attncli.trained.corruptions import CORRUPTIONS, corrupt_images
+from attncli.trained.corruptions import corrupt_images
 from attncli.trained.network import TrainedNetwork
 
 SPLITS = ("test", "val", "train")
@@ -29,18 +30,20 @@ LAYOUT_KEYS = ("of", "configuration", "image_column", "label_column", "group_col
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRequest:
-    """On what to evaluate: keys of `data` that differ from the run's, the split, and corruptions with a severity."""
+    """On what to evaluate: keys of `data` that differ from the run's, the split, and corruptions with severities."""
 
     data_values: Mapping[str, Any]
     split: str = "test"
     corruptions: Sequence[str] = ()
-    severity: int = 1
+    severities: Sequence[int] = (1,)
     seed: int = 0  # of the corruptions
 
     def describe(self) -> str:
         """Return it in a few words."""
         keys = ", ".join(f"data.{key}={value}" for key, value in self.data_values.items())
-        corrupted = f"{', '.join(self.corruptions)} at severity {self.severity}" if self.corruptions else ""
+        word = "severity" if len(self.severities) == 1 else "severities"
+        severities = f"{word} {', '.join(map(str, self.severities))}"
+        corrupted = f"{', '.join(self.corruptions)} at {severities}" if self.corruptions else ""
         return "; ".join(text for text in (f"split {self.split}", keys, corrupted) if text)
 
 
@@ -111,23 +114,29 @@ def _are_same_images(one: Data, other: Data) -> bool:
 def evaluate_elsewhere(
     trained: TrainedNetwork, dataset: Dataset, request: EvaluationRequest
 ) -> list[tuple[Evaluation, ImagePredictions]]:
-    """Return one evaluation of the images of `load_other_images` for each corruption, one if there is none.
+    """Return an evaluation of the images of `load_other_images` for each corruption and severity, one if there is none.
 
-    Each comes with the predicted class of every image.
+    Each comes with the predicted class of every image. The severities of a corruption follow each other.
     """
     accelerator = train.init_accelerator()
     device = train.resolve_device(accelerator)
     recipe = choose_available_precision(trained.recipe, device)
     choose_kernels(device, train.resolve_precision(recipe.train.precision, device))
     evaluations = []
-    for name in request.corruptions or ("",):
-        split = corrupt_split(dataset.test, name, request) if name else dataset.test
-        label = f"{name}-{request.severity}" if name else request.split
+    for label, split in _iterate_splits(dataset.test, request):
         evaluation, predicted = train.predict_split(
             trained.net, split, dataset, recipe, name=label, accelerator=accelerator
         )
         evaluations.append((evaluation, ImagePredictions(predicted.numpy(), split.labels.numpy())))
     return evaluations
+
+
+def _iterate_splits(split: Split, request: EvaluationRequest) -> Iterator[tuple[str, Split]]:
+    """Yield the split with each corruption at each severity and its label, or as it is if there is no corruption."""
+    if not request.corruptions:
+        yield request.split, split
+    for name, severity in itertools.product(request.corruptions, request.severities):
+        yield f"{name}-{severity}", corrupt_split(split, name, severity, request.seed)
 
 
 def replace_test_results(run: FinishedRun, evaluations: Sequence[tuple[Evaluation, ImagePredictions]]) -> FinishedRun:
@@ -170,11 +179,10 @@ def describe_precision(recipe: Recipe, device: torch.device) -> str:
     return f"trained in {recipe.train.precision}, which '{device.type}' does not have; evaluated in fp32"
 
 
-def corrupt_split(split: Split, name: str, request: EvaluationRequest) -> Split:
+def corrupt_split(split: Split, name: str, severity: int, seed: int) -> Split:
     """Return a split with every image corrupted. Raises UserError for clips."""
     if split.images.ndim != 4:
         raise UserError("clips cannot be corrupted", "leave --corruption out")
-    assert name in CORRUPTIONS
     pixels = split.images.movedim(1, -1).contiguous().numpy()
-    corrupted: Tensor = torch.from_numpy(corrupt_images(pixels, name, request.severity, request.seed))
+    corrupted: Tensor = torch.from_numpy(corrupt_images(pixels, name, severity, seed))
     return Split(corrupted.movedim(-1, 1), split.labels)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from attncli.errors import RunFailedError, UserError
 from attncli.model import InputSpec
+from attncli.model.host_generators import seeded_generators
 from attncli.recipe import Recipe
 from attncli.seeds import derive_seed
 from attncli.system.files import written_aside
@@ -44,8 +45,13 @@ def export_network(trained: TrainedNetwork, format_: str, path: Path) -> dict[st
     if path.exists():
         raise UserError(f"{path} exists", "--out FILE names another")
     images = _draw_images(trained)
-    with torch.no_grad():
-        expected = ImageClassifier(trained).eval()(images)
+    classifier = ImageClassifier(trained).eval()
+    expected = _compute_logits(classifier, images)
+    if format_ == "onnx" and not torch.allclose(expected, _compute_logits(classifier, images, 1), equal_nan=True):
+        raise UserError(
+            f"--to onnx: {trained.name} draws random numbers to classify an image, and ONNX would draw others",
+            "--to safetensors holds it; ram draws none if it is trained with model.options.eval_locations=mean",
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(path) as temporary:
@@ -80,6 +86,13 @@ def _draw_images(trained: TrainedNetwork) -> Tensor:
     return torch.rand((CHECKED_IMAGES, *trained.input_shape), generator=generator)
 
 
+def _compute_logits(network: Callable[[Tensor], Any], images: Tensor, seed: int = 0) -> Tensor:
+    """Return the logits of the images; a network that draws random numbers draws the same ones for the same seed."""
+    with torch.no_grad(), seeded_generators(derive_seed(seed, "export")):
+        logits: Tensor = network(images)
+    return logits
+
+
 def _export_safetensors(trained: TrainedNetwork, path: Path, images: Tensor) -> Tensor:
     """Write the weights with their metadata; return the logits of the network that is built from the file alone."""
     metadata = {
@@ -95,8 +108,7 @@ def _export_safetensors(trained: TrainedNetwork, path: Path, images: Tensor) -> 
         "grey_range": json.dumps(trained.grey_range),
     }
     save_file({name: t.contiguous().clone() for name, t in trained.net.state_dict().items()}, path, metadata)
-    with torch.no_grad():
-        return ImageClassifier(load_exported(path)).eval()(images)
+    return _compute_logits(ImageClassifier(load_exported(path)).eval(), images)
 
 
 def load_exported(path: Path) -> TrainedNetwork:
@@ -140,7 +152,7 @@ def _export_program(trained: TrainedNetwork, path: Path, images: Tensor) -> Tens
     with path.open("wb") as file:  # torch warns about a path without .pt2
         torch.export.save(program, file)
     with path.open("rb") as file:
-        return torch.export.load(file).module()(images)
+        return _compute_logits(torch.export.load(file).module(), images)
 
 
 def _trace_program(classifier: nn.Module, images: Tensor) -> Any:

@@ -10,8 +10,11 @@ import torch
 from attncli.data.augmentation.crop_flip import send_to_device
 from attncli.data.images.decode import Target, decode_image
 from attncli.data.images.pixel_rules import DeepGreyError, PixelRules, choose_pixel_rules
+from attncli.data.registry import choose_shown_share
 from attncli.errors import UserError
-from attncli.train.distributed import choose_kernels
+from attncli.seeds import derive_seed
+from attncli.train.distributed import choose_kernels, seed_everything
+from attncli.train.random_state import kept_random_state
 from attncli.trained.network import ImageClassifier, TrainedNetwork
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -58,7 +61,7 @@ def predict_files(
     """
     if trained.frames is not None:
         raise UserError(f"{trained.name} classifies clips, not images", "choose a run on still images")
-    share = trained.recipe.data.centre if trained.recipe.data.crop == "resized" else 1.0
+    share = choose_shown_share(trained.recipe.data)
     device = device or next(trained.net.parameters()).device
     target, classifier = Target(*trained.size, share=share), ImageClassifier(trained).to(device).eval()
     choose_kernels(device, "fp32")
@@ -70,14 +73,23 @@ def predict_files(
         if not batch:
             continue
         images = torch.stack([image for _, image in batch])
-        with torch.inference_mode():
-            probabilities = classifier(send_to_device(images, device)).softmax(1).cpu()
+        probabilities = _compute_probabilities(classifier, images, device, trained.recipe.seed)
         best = probabilities.topk(min(top, len(trained.classes)), dim=1)
         predictions += [
             Prediction(file, tuple(trained.classes[i] for i in indices), tuple(values))
             for (file, _), indices, values in zip(batch, best.indices.tolist(), best.values.tolist(), strict=True)
         ]
     return predictions
+
+
+def _compute_probabilities(
+    classifier: ImageClassifier, images: torch.Tensor, device: torch.device, seed: int
+) -> torch.Tensor:
+    """Return the probabilities (N, classes); a network that draws random numbers draws the same ones in every call."""
+    with torch.inference_mode(), kept_random_state(device):
+        seed_everything(derive_seed(seed, "predict"), device)
+        logits: torch.Tensor = classifier(send_to_device(images, device))
+        return logits.softmax(1).cpu()
 
 
 def _read_batch(

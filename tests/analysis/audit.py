@@ -260,8 +260,9 @@ def _advise_seeds(differences: Sequence[Mapping[int, float]], plan: SeedPlan, se
     freedom = max(estimate.degrees_of_freedom for estimate in estimates if estimate is not None)
     if not spread:
         return seeds + 1
-    alpha = plan.choose_next_level(seeds) / len(differences)
-    low, _ = stats.seeds_needed_range(spread, freedom, MARGIN, alpha=alpha)
+    low, _ = stats.seeds_needed_range(
+        spread, freedom, MARGIN, alpha=lambda n: plan.choose_next_level(seeds, n) / len(differences)
+    )
     return max(seeds + 1, low or 10**6)
 
 

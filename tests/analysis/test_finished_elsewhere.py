@@ -110,6 +110,17 @@ def test_code_that_changed_completes_nothing(tmp_path: Path) -> None:
         assert mark_finished_elsewhere(SweepPlan("sweep", ()), others, tmp_path / "own").runs == ()
 
 
+def test_code_on_ones_own_images_that_changed_completes_nothing(tmp_path: Path) -> None:
+    """The file of results says by which code a run was trained, and not which code its author has now."""
+    code = plugins.write(tmp_path / "mine.py")
+    recipe = write_run(tmp_path / "theirs", code, 0, data__name="folder", data__root="/theirs", data_digest="d" * 64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("attncli.analysis.finished_elsewhere.cache_digests", lambda: lambda *_, cache: "d" * 64)
+        assert plan_with(tmp_path, [recipe]) == []
+        plugins.write(tmp_path / "mine.py", "x")
+        assert plan_with(tmp_path, [recipe]) == [(code, 0)]
+
+
 def test_the_plan_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`sweep --with FILE --dry-run`: what the file has is finished, elsewhere."""
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,7 @@
 """The error by the choice of test images, and McNemar's test."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
@@ -59,3 +61,25 @@ def test_predictions_are_small_and_come_back(tmp_path):
     assert read_predictions(tmp_path).mark_correct().tolist() == [True, False]
     (tmp_path / PREDICTIONS_FILE).write_bytes(b"half a file")
     assert read_predictions(tmp_path) is None
+
+
+def test_every_damage_of_predictions_is_as_none(tmp_path: Path) -> None:
+    """An empty file, one array, compressed data with wrong bytes, an unknown compression, arrays that do not match."""
+    path = tmp_path / PREDICTIONS_FILE
+    rng = np.random.default_rng(0)
+    write_predictions(tmp_path, *rng.integers(0, 10, (2, 1000)), 10)
+    whole = path.read_bytes()
+    start = whole.index(b"predicted.npy") + 60
+    contents = [b"", whole[:start] + bytes(40) + whole[start + 40 :]]
+    for method in (1, 99):
+        at = whole.index(b"PK\x01\x02") + 10
+        contents.append(whole[:at] + bytes([method]) + whole[at + 1 :])
+    for content in contents:
+        path.write_bytes(content)
+        assert read_predictions(tmp_path) is None
+    with path.open("wb") as file:
+        np.save(file, np.arange(3))
+    assert read_predictions(tmp_path) is None
+    for labels in (np.arange(2), np.arange(6).reshape(2, 3)):
+        np.savez(path, predicted=np.arange(3) if labels.ndim == 1 else labels, labels=labels)
+        assert read_predictions(tmp_path) is None

@@ -4,6 +4,7 @@ import csv
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,3 +204,24 @@ def test_of_several_recipes_of_a_task_the_most_pairs_count() -> None:
     assert [summary.variant for summary in comparison.variants] == ["none", "eca"]
     assert "b: of 2 recipes train.epochs=30 counts" in " ".join(render_task_comparison(comparison).split())
     assert compare_over_tasks(usual, ["dataset"]).recipe_choices == ()
+
+
+def test_the_option_that_chooses_a_recipe_is_named_by_what_differs() -> None:
+    """Networks are chosen by --backbone, schedules by --recipe, versions of torch by nothing."""
+
+    def word_choice(seeds: int = 3, **keys: Any) -> tuple[str, ...]:
+        runs = [run for name in "ab" for run in runs_of_task(name, {"eca": 0.02})]
+        others = [
+            replace(finished(attn, seed, 0.8, data="a" * 64, **keys), dataset="a")
+            for attn in ("none", "eca")
+            for seed in range(seeds)
+        ]
+        return compare_over_tasks([*runs, *others], ["dataset"]).recipe_choices
+
+    assert word_choice(train__lr=0.3)[0].endswith("counts (--recipe chooses)")
+    assert word_choice(machine={"torch": "2.0.0"})[0].endswith("counts")
+    assert word_choice(model__backbone="resnet20")[0].endswith("counts (--backbone chooses)")
+    assert len(word_choice(model__backbone="resnet20", seeds=2)) == 1
+    assert word_choice(model__backbone="resnet20", seeds=9)[1].startswith(
+        "the tasks differ in their network too: a resnet20, b resnet18"
+    )

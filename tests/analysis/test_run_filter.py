@@ -11,7 +11,7 @@ from attncli.analysis.compare import compare_variants
 from attncli.analysis.run_filter import RunFilter, read_run_filter
 from attncli.commands._task_comparison import compare_runs_over_tasks
 from attncli.errors import UserError
-from attncli.result_files import drop_image_paths
+from attncli.portable_runs import drop_image_paths
 from attncli.runs import RunStore, read_finished_runs
 from tests.analysis.case import finished
 from tests.claims.case import run
@@ -47,6 +47,15 @@ def test_recipe_sweep_and_date_choose_the_rows(tmp_path: Path) -> None:
         with pytest.raises(UserError) as caught:
             read_run_filter(**filters).refuse_unknown_names(runs)
         assert hint in caught.value.hint
+
+
+def test_tables_without_the_mechanism_are_not_shown(tmp_path: Path) -> None:
+    """A plain network is shown as the baseline of a mechanism, or if it is named itself."""
+    for attn, seed, lr in (("none", 0, 0.1), ("eca", 0, 0.1), ("none", 1, 0.3), ("se", 1, 0.3)):
+        run(tmp_path, attn=attn, seed=seed, top1=0.5, train__lr=lr)
+    assert _select(tmp_path, attn=["eca"]) == [("eca", 0.1), ("none", 0.1)]
+    assert _select(tmp_path, attn=["none"]) == [("none", 0.1), ("none", 0.3)]
+    assert len(_select(tmp_path)) == 4
 
 
 @pytest.mark.parametrize("filters", [{"since": "yesterday"}, {"recipe": "cifr"}, {"sweep": "cifar"}])

@@ -64,6 +64,33 @@ def test_no_spread_at_all_decides_nothing_early():
     assert second.p == 1.0
 
 
+def test_beyond_the_simulated_tail_it_is_students_with_bonferroni():
+    """Twelve seeds and a level that no draw can reach: p is twice scipy's, and the interval is that of level / 2."""
+    from scipy import stats as theirs
+
+    rng = np.random.default_rng(4)
+    values = [0.02 + 0.002 * rng.standard_normal(12), 0.0001 + 0.002 * rng.standard_normal(12)]
+    level = 1e-6
+    large, small = compare_with_baseline([by_seed(v) for v in values], [level] * 2)
+    expected = 2 * theirs.ttest_1samp(values[0], 0).pvalue
+    assert large.p == pytest.approx(expected)
+    assert large.p < level
+    low, high = theirs.ttest_1samp(values[0], 0).confidence_interval(1 - level / 2)
+    assert (large.low, large.high) == pytest.approx((low, high))
+    assert small.p > 0.1
+    assert small.low < 0 < small.high < 0.02
+
+
+def test_p_is_below_the_level_exactly_if_the_interval_does_not_hold_0_also_in_the_tail():
+    """At levels on both sides of what the draws can reach, for large and small differences."""
+    rng = np.random.default_rng(5)
+    for effect in np.linspace(0.001, 0.008, 40):
+        values = [by_seed(effect * k + 0.002 * rng.standard_normal(9)) for k in (1, 2)]
+        for level in (1e-6, 4e-5, 6e-5, 2e-4, 0.0025):
+            for estimate in compare_with_baseline(values, [level] * 2):
+                assert (estimate.p < level) == (estimate.low > 0 or estimate.high < 0)
+
+
 def test_variants_with_one_seed_are_not_tested():
     """They are None, and do not count among those that are tested together."""
     alone = compare_with_baseline([by_seed([0.01, 0.02, 0.04])], [0.05])
@@ -97,7 +124,18 @@ def test_a_plan_after_a_look_is_no_first_look():
     assert looks.SeedPlan((5,), unplanned=2).choose_level(5) == 0.045
     assert looks.SeedPlan((5,), unplanned=3).choose_level(4) is None
     assert looks.SeedPlan((5,), unplanned=1).choose_level(5, first_look=1) == 0.04 / 7  # of folds one seed is a look
-    assert looks.SeedPlan((5,), unplanned=3).choose_next_level(6) == pytest.approx(0.0025)
+    assert looks.SeedPlan((5,), unplanned=3).choose_next_level(6, 7) == pytest.approx(0.0025)
+    assert looks.SeedPlan((5,), unplanned=3).choose_next_level(6, 20) == pytest.approx(0.04 / 20)
+
+
+def test_the_level_of_a_plan_is_that_of_its_own_number_of_seeds():
+    """What `choose_next_level` foretells is what seeds get: without a plan, by one after it, by a later plan."""
+    for looked_at, more in ((3, 4), (3, 20), (6, 50)):
+        foretold = looks.SeedPlan().choose_next_level(looked_at, more)
+        assert foretold == looks.SeedPlan().choose_level(more)
+        assert foretold == looks.SeedPlan((more,), unplanned=looked_at).choose_level(more)
+        planned = looks.SeedPlan((looked_at,)).choose_next_level(looked_at, more)
+        assert planned == looks.SeedPlan((looked_at, more)).choose_level(more)
 
 
 def test_looks_that_come_too_early():

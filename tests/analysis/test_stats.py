@@ -117,6 +117,20 @@ def test_seeds_needed_at_the_ends():
         stats.seeds_needed(1.0, 0)
 
 
+def test_seeds_needed_at_a_level_that_falls_with_them():
+    """At 0.04 / n a difference of one spread takes 21 seeds: by scipy's noncentral t 20 have less than 80 %."""
+    from scipy.stats import nct, t
+
+    def compute_power(n):
+        edge, shift = t.isf(0.04 / n / 2, n - 1), math.sqrt(n)
+        return nct.sf(edge, n - 1, shift) + nct.cdf(-edge, n - 1, shift)
+
+    n = stats.seeds_needed(1.0, 1.0, alpha=lambda seeds: 0.04 / seeds)
+    assert n == 21
+    assert compute_power(n) >= 0.8 > compute_power(n - 1)
+    assert stats.seeds_needed(1.0, 0.005, alpha=lambda seeds: 0.04 / seeds) is None
+
+
 def test_power_of_no_effect_is_the_level():
     """Without any difference the test cries wolf at its level."""
     assert stats.t_test_power(5, 1.0, 0.0) == pytest.approx(0.05, abs=1e-6)

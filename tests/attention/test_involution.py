@@ -68,3 +68,11 @@ def test_refusals(channels: int, options: dict[str, Any], word: str) -> None:
     """What does not fit is refused in words that name it."""
     with pytest.raises(ValueError, match=word):
         Attention(channels, 16, **options)
+
+
+def test_weights_start_as_in_the_official_code() -> None:
+    """Kaiming normal by the fan out, biases 0: the kernels begin as a function of the map alone."""
+    module = Attention(128, 128)
+    for weight in (module.reduce.weight, module.expand.weight):
+        assert weight.std().item() == pytest.approx((2 / len(weight)) ** 0.5, rel=0.05)
+    assert not module.expand.bias.any()

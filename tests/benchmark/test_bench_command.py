@@ -32,6 +32,7 @@ def quick(monkeypatch) -> dict[str, float]:
             )
 
     monkeypatch.setattr(training, "bench_training", found)
+    monkeypatch.setattr(training, "choose_steps", lambda setting: 8)
     return seconds
 
 
@@ -76,7 +77,7 @@ def test_evaluation_is_kept_and_compared(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(evaluation, "bench_evaluation", found)
     history = str(tmp_path / "h.jsonl")
-    words = ("eval", "--backbone", "resnet20", "--attn", "none", "--history", history)
+    words = ("eval", "--backbone", "resnet20", "--attn", "none", "--steps", "2", "--history", history)
     assert "0.95 (0.95-0.95)" in bench(*words).stdout
     seconds["infer"] = 0.475
     assert "infer -50.0% slower" in bench(*words, "--against", history).stdout
@@ -92,15 +93,47 @@ def test_what_was_measured_before_ctrl_c_is_kept(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(training, "bench_training", interrupted)
     history = tmp_path / "h.jsonl"
-    stopped = bench("train", "--json", "--history", str(history))
+    stopped = bench("train", "--steps", "2", "--json", "--history", str(history))
     assert stopped.exit_code == 130
     assert [row["rounds"] for row in json.loads(stopped.stdout)] == [1]
     assert len(json.loads(history.read_text())["rows"]) == 1
     monkeypatch.setattr(training, "bench_training", lambda *given: iter(()))
     with pytest.raises(RunFailedError):
-        bench("train", "--minutes", "0.01", "--history", str(history))
+        bench("train", "--steps", "2", "--minutes", "0.01", "--history", str(history))
 
 
+def test_what_was_measured_before_a_contender_died_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is printed and stands in the history, then comes the error."""
+
+    def end_early(wanted: list[BenchSetting], *rest: object):
+        yield results.summarize_rounds(wanted[0], [SECONDS])
+        raise RunFailedError("bench: 'usual' ended", "is there enough memory?")
+
+    monkeypatch.setattr(training, "bench_training", end_early)
+    history = tmp_path / "h.jsonl"
+    words = ("train", "--backbone", "resnet20", "--steps", "2", "--json", "--history", str(history))
+    stopped = CliRunner().invoke(command, words)
+    assert isinstance(stopped.exception, RunFailedError)
+    assert [row["rounds"] for row in json.loads(stopped.stdout)] == [1]
+    assert len(json.loads(history.read_text())["rows"]) == 1
+
+
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that times the step of a network fails."""
+    monkeypatch.setattr(training, "choose_steps", lambda setting: pytest.fail(f"{setting.backbone} was timed"))
+
+
+@pytest.mark.usefixtures("untimed")
+@pytest.mark.parametrize("kind", ["train", "eval"])
+def test_a_file_without_such_a_bench_is_told(tmp_path: Path, kind: str) -> None:
+    """Before anything runs."""
+    (tmp_path / "h.jsonl").write_text('{"kind": "data"}\n')
+    with pytest.raises(UserError, match=f"no bench of kind '{kind}'"):
+        bench(kind, "--against", str(tmp_path / "h.jsonl"))
+
+
+@pytest.mark.usefixtures("untimed")
 def test_an_unknown_rival_is_told() -> None:
     """The nearest name is in the hint, before anything runs."""
     with pytest.raises(UserError, match="unknown rival: 'usuall'") as caught:

@@ -29,7 +29,7 @@ def test_made_folder_is_one_that_both_read(root: Path) -> None:
 @pytest.mark.parametrize("resized", [False, True])
 def test_every_way_feeds_every_image(root: Path, tmp_path: Path, monkeypatch, resized: bool) -> None:
     """ImageFolder and the cache feed the training images, decoding reads the test images too; again each turn."""
-    monkeypatch.setattr(data_loading, "count_loader_workers", lambda: 1)
+    monkeypatch.setattr(data_loading.hardware, "count_usable_cpus", lambda: 1)
     fed = {}
     for way, make in data_loading.FEED_BUILDERS.items():
         feed = make(ImageFolderSetting(str(root), str(tmp_path / way), size=16, batch_size=5, resized=resized))
@@ -88,3 +88,14 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     """The layout is looked at before any process is started."""
     with pytest.raises(UserError, match="no folder train/"):
         data_loading.bench_data_loading(tmp_path, 8, 4, 1)
+
+
+def test_imagefolder_reads_the_folders_that_attncli_reads(tmp_path: Path, monkeypatch) -> None:
+    """The training images may lie in Training/ of a lone folder; it has a worker per core, however many there are."""
+    workers: list[int] = []
+    monkeypatch.setattr(data_loading.hardware, "count_usable_cpus", lambda: 12)
+    monkeypatch.setattr("torch.utils.data.DataLoader", lambda *_, num_workers, **__: workers.append(num_workers))
+    inner = data_loading.write_noise_folder(tmp_path / "flowers", images=24, size=(60, 40))
+    (inner / "train").rename(inner / "Training")
+    data_loading.build_imagefolder_feed(ImageFolderSetting(str(tmp_path), str(tmp_path / "c"), size=16))
+    assert workers == [12]

@@ -140,6 +140,29 @@ def test_what_ctrl_c_interrupts_is_shown(stage: list[float]) -> None:
         next(rows)
 
 
+def test_the_rounds_before_a_contender_dies_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They make a row, then the error goes on; later networks have no turn."""
+
+    @contextmanager
+    def process(name: str, setting: BenchSetting) -> Iterator[Callable[[], float]]:
+        seconds = iter([1.0, 1.0])
+
+        def turn() -> float:
+            if value := next(seconds, None):
+                return value
+            raise RunFailedError("bench: it ended", "is there enough memory?")
+
+        yield turn
+
+    monkeypatch.setattr(turns, "contender_process", process)
+    rows = training.bench_training(
+        [BenchSetting("resnet20", attn) for attn in ("none", "eca")], turns.BenchLimit(9, math.inf), ["bare"]
+    )
+    assert next(rows).rounds == 2
+    with pytest.raises(RunFailedError):
+        next(rows)
+
+
 def test_ratios_are_taken_by_round() -> None:
     """A machine that gets twice as slow half-way changes the throughput but no ratio."""
     rounds = [{"ours": s, "bare": 0.9 * s, "usual": 3 * s} for s in (1.0, 1.0, 2.0, 2.0)]
@@ -153,23 +176,18 @@ def test_ratios_are_taken_by_round() -> None:
 
 @pytest.mark.parametrize(("step_s", "steps"), [(0.5, 6), (0.0005, 200), (9.0, 2)])
 def test_a_turn_takes_about_three_seconds(step_s: float, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the step of the plain network, in place of its slow first one; all mechanisms of a backbone have as many."""
-    durations = iter([20 * step_s, step_s, 2 * step_s] * 2)
-    clock, timed = [0.0], []
+    """By the step of the plain network, in a process of its own; all mechanisms of a backbone have as many."""
+    durations = iter([2 * step_s, step_s] * 2)
+    timed = []
 
-    def build(setting: BenchSetting, folder: Path) -> Callable[[], float]:
-        timed.append((setting.backbone, setting.attn, setting.steps, setting.batch_size))
+    @contextmanager
+    def process(name: str, setting: BenchSetting) -> Iterator[Callable[[], float]]:
+        timed.append((name, setting.backbone, setting.attn, setting.steps, setting.batch_size))
+        yield lambda: next(durations)
 
-        def run_epoch() -> float:
-            clock[0] += next(durations)
-            return 0.0
-
-        return run_epoch
-
-    monkeypatch.setattr(training, "build_bare_loop", build)
-    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(training, "contender_process", process)
     settings = training.make_settings(["resnet20", "resnet50"], ["eca", "se"], None, None)
-    assert timed == [("resnet20", "none", 1, 128), ("resnet50", "none", 1, 32)]
+    assert timed == [("bare", "resnet20", "none", 1, 128), ("bare", "resnet50", "none", 1, 32)]
     assert [s.attn for s in settings] == ["eca", "se"] * 2
     assert {s.steps for s in settings} == {steps}
 
@@ -252,7 +270,9 @@ def test_a_change_counts_where_quartiles_do_not_overlap(now: list[float], verdic
 
 
 def test_cells_tell_the_change() -> None:
-    """With an earlier row, each rival that both have gets its change and verdict."""
-    row = results.summarize_rounds(BenchSetting("resnet20", "none"), [{"ours": 1.0, "bare": 0.9, "usual": 3.0}] * 2)
-    cells = results.format_training_row(row, {"ratios": {"bare": [0.97, 1.0, 1.03]}})
-    assert cells["since then"] == "bare -10.0% slower"
+    """With an earlier row, each rival that both have gets its change; a verdict if both have three rounds."""
+    rounds = [{"ours": 1.0, "bare": 0.9, "usual": 3.0}] * 3
+    for count, earlier_count, text in ((3, 3, "bare -10.0% slower"), (2, 3, "bare -10.0%"), (3, 2, "bare -10.0%")):
+        row = results.summarize_rounds(BenchSetting("resnet20", "none"), rounds[:count])
+        cells = results.format_training_row(row, {"rounds": earlier_count, "ratios": {"bare": [0.97, 1.0, 1.03]}})
+        assert cells["since then"] == text

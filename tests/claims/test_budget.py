@@ -42,6 +42,25 @@ def test_the_budget_is_that_of_the_shortest_run(tmp_path):
     assert (budget.epochs, budget.claimed_epochs) == (2, 164)
 
 
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"data__name": "cifar10", "train__epochs": 164}, "164 of 164 epochs, 50,000 of 50,000 images"),
+        (SHORT, "2 of 164 epochs, 2,700 of 50,000 images"),
+        (
+            {"data__name": "mnist", "data__fraction": 0.5, "train__epochs": 164},
+            "164 of 164 epochs, 30,000 of 60,000 images",
+        ),
+    ],
+)
+def test_on_another_dataset_the_budget_is_that_of_the_dataset(tmp_path, keys, words):
+    """All images of CIFAR-10 are no part of ImageNet; a part of them is one of CIFAR-10."""
+    pairs(tmp_path / "runs", "eca", BETTER, PLAINS, **keys)
+    found = verdict(tmp_path, "top1(resnet50 + eca) > top1(resnet50)", on="imagenet", backbone="resnet20")
+    assert found.budget.describe() == words
+    assert found.budget.is_part is (found.budget.images < found.budget.claimed_images)
+
+
 def test_the_whole_schedule_is_not_marked(tmp_path):
     """All epochs and images of the claim: no label."""
     pairs(tmp_path / "runs", "eca", BETTER, PLAINS, data__name="cifar10", train__epochs=164)

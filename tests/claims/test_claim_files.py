@@ -26,6 +26,12 @@ def test_a_claim_is_read(tmp_path):
     assert claim_files.read_claim_files(written(tmp_path, "")) == ()
 
 
+def test_a_key_without_a_value_is_none(tmp_path):
+    """A template with `on:` left open is a claim that names no dataset."""
+    (claim,) = claim_files.read_claim_files(written(tmp_path, GOOD.replace("}", ", on: , size: ~, note: ' '}")))
+    assert (claim.on, claim.size, claim.note) == (None, None, None)
+
+
 def test_a_claim_may_name_modules_of_files(tmp_path):
     """They are looked up as on the command line; the claim knows its file, as the commands about it need it."""
     (tmp_path / "mine.py").write_text(
@@ -56,6 +62,13 @@ def test_a_claim_may_name_modules_of_files(tmp_path):
         ("- {a: [}", "not valid YAML", "fix"),
         (GOOD + GOOD, "claim 'a' stands twice", "one claim"),
         (GOOD.replace("}", ", size: big}"), "size: 'big'", "224"),
+        (GOOD.replace("}", ", on: CIFAR-10}"), "line 1, column 80: on: unknown dataset: 'CIFAR-10'", "'cifar10'"),
+        (
+            GOOD.replace("resnet20", "resnet20, dataset=cifar-100"),
+            "column 1 of check: unknown dataset: 'cifar-100'",
+            "'cifar100'",
+        ),
+        (GOOD.replace("text: t", "text: "), "a claim without text", "needed"),
         (
             GOOD.replace("params(", "parms("),
             "line 1, column 52: a: column 1 of check: unknown quantity: 'parms'",

@@ -8,7 +8,7 @@ import pytest
 
 from attncli.analysis import looks, stats
 from attncli.analysis.count_cache import CountCache
-from attncli.claims import claim_files, judge
+from attncli.claims import claim_files, judge, seed_numbers
 from attncli.claims.evidence import Evidence
 from attncli.claims.throughput import SpeedStore
 from attncli.runs import FinishedRun, RunStore, read_finished_runs
@@ -52,8 +52,8 @@ def share(found: np.ndarray, outcome: str) -> float:
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch):
     """Leave out the planning of further seeds, which takes long and changes no verdict."""
-    monkeypatch.setattr(judge.accuracy, "plan_seeds", lambda part, alpha: (9, 9))
-    monkeypatch.setattr(judge.accuracy, "_detection_power", lambda difference: None)
+    monkeypatch.setattr(seed_numbers, "plan_seeds", lambda part, tests: (9, 9))
+    monkeypatch.setattr(judge.accuracy, "compute_power", lambda difference, plan, forgiving: None)
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,13 @@ def test_at_most_five_in_a_hundred_true_claims_fail(tmp_path):
 
 
 def test_power_is_as_foretold(tmp_path):
-    """True claims hold as often as stats.power says, which is what a reader is told."""
+    """True claims hold as often as `compute_power` says, which is what a reader is told."""
     found = outcomes(tmp_path, [f"{A} > {PLAIN}"], {"eca": 0.01}, times=1000)
     foretold = stats.t_test_power(SEEDS, 0.005 * np.sqrt(2), 0.01, alpha=looks.FIRST_LEVEL)
+    difference = stats.MeanEstimate(n=SEEDS, mean=0.0, sd=0.005 * np.sqrt(2) / 2, low=None, high=None)
+    assert seed_numbers.compute_power(difference, looks.SeedPlan((SEEDS,)), False) == pytest.approx(
+        foretold
+    )  # of half as much
     assert 0.5 < foretold < 0.9
     assert share(found, "holds") == pytest.approx(foretold, abs=0.05)
 

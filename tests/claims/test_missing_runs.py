@@ -7,10 +7,11 @@ import pytest
 
 from attncli import validation
 from attncli.analysis.count_cache import CountCache
-from attncli.analysis.network_key import make_protocol_key
+from attncli.analysis.network_key import ImageSpec, make_protocol_key
 from attncli.claims import claim_files, judge, missing_runs
 from attncli.claims.evidence import Evidence
-from attncli.claims.language import ACCURACY, iterate_quantities
+from attncli.claims.language import ACCURACY, iterate_quantities, parse_claim
+from attncli.claims.networks import resolve_images
 from attncli.claims.next_step import suggest_training
 from attncli.claims.throughput import SpeedStore
 from attncli.claims.verdict import TrainedOutcome
@@ -74,6 +75,31 @@ def test_schedules_suit_dataset_and_network(tmp_path, check, on, fast, epochs, s
     """Those of papers, or a short one on request, on the claim's own dataset."""
     (recipe,) = recipes(tmp_path, check, on=on, seeds=(0,), fast=fast)
     assert (recipe.data.name, recipe.train.epochs, recipe.data.image_size) == (on, epochs, side)
+
+
+def test_a_figure_alone_is_trained_beside_the_plain_network(tmp_path):
+    """If an accuracy of that network is published for the dataset: it shows that the recipe trains."""
+    check = "top1(resnet20 + highway[gate_bias=0]) < 80 %"
+    attns = {
+        on: [recipe.model.attn for recipe in recipes(tmp_path, check, on=on, seeds=(0,))]
+        for on in ("cifar10", "digits")
+    }
+    assert attns == {"cifar10": ["highway", "none"], "digits": ["highway"]}
+    relative = check.replace("< 80 %", "> top1(resnet20 + se) - 1 %")
+    assert [recipe.model.attn for recipe in recipes(tmp_path, relative, on="cifar10", seeds=(0,))] == ["highway", "se"]
+
+
+@pytest.mark.parametrize("network", ["preactresnet20", "preactresnet110", "wide_resnet28_10", "resnet110"])
+def test_networks_for_small_images_are_trained_and_counted_on_them(tmp_path, network):
+    """A claim that names no dataset is about 32 px, tested on CIFAR-10 and on own images by the schedule of CIFAR."""
+    check = f"top1({network} + eca) > top1({network})"
+    known = claim_files.read_claim_files([claims_file(tmp_path, check)])
+    (found,) = judge.judge_claims(known, Evidence(CountCache(), SpeedStore(Path("runs"))))
+    assert found.command.endswith("--dataset cifar10")
+    (recipe, _) = recipes(tmp_path, check, seeds=(0,), values={"data.name": "folder", "data.root": "/images"})
+    assert recipe.train.epochs == 164
+    (quantity, *_) = iterate_quantities(parse_claim(f"macs({network} + eca) > 1"))
+    assert resolve_images(quantity, None, None) == ImageSpec(32, 10, None)
 
 
 def test_networks_and_datasets_of_one_claim_share_a_recipe(tmp_path):

@@ -51,11 +51,13 @@ def test_filters():
         (("claims", "--kind", "speeed"), ("unknown kind", "'speed'")),
         (("claims", "--attn", "ecaa"), ("unknown mechanism", "'eca'")),
         (("claims", "--backbone", "resnet21"), ("unknown backbone", "did you mean 'resnet")),
+        (("claims", "--folder-is", "CIFAR-10"), ("unknown dataset: 'CIFAR-10'", "'cifar10'")),
         (("claims", "run", "eca-parms"), ("unknown claim", "eca-params")),
         (("claims", "run", "eca-params"), ("no run tests this claim",)),
         (("claims", "run", "eca-acc-r50", "--seeds", "few"), ("--seeds few", "--seeds 5")),
         (("published", "--attn", "ecaa"), ("unknown attention", "'eca'")),
         (("report", "--attn", "ecaa"), ("unknown mechanism", "'eca'")),
+        (("report", "--out", "report.md"), ("report.md", "end it in .html")),
     ],
 )
 def test_bad_input(words, told):
@@ -90,6 +92,21 @@ def test_published():
     assert abs(params["highest_deviation"]) < 0.1
 
 
+@pytest.mark.parametrize(
+    ("options", "networks"),
+    [
+        (("--attn", "dcn"), {"small 4-conv CNN + dcn v1 @conv4"}),
+        (("--attn", "stn"), {"CNN + stn affine", "Inception + BN, 224px + 2 x stn"}),
+        (("--backbone", "wide_resnet28_10"), {"wide_resnet28_10", "wide_resnet28_10 + aa"}),
+        (("--backbone", "resnext50_32x4d"), {"resnext50_32x4d + sk", "resnext50_32x4d + simam"}),
+        (("--backbone", "resnext50"), {"resnext50_32x4d + simam"}),
+    ],
+)
+def test_published_figures_under_the_names_of_sources(options, networks):
+    """Forms of a mechanism, and networks that sources call otherwise, are among the figures."""
+    assert networks <= {row["network"] for row in line("published", *options, "--json").json()}
+
+
 def test_report(tmp_path):
     """The file's path on stdout and nothing else; the page and its Markdown are there."""
     pairs(tmp_path / "runs", "external", [0.91, 0.92], [0.90, 0.905])
@@ -98,6 +115,25 @@ def test_report(tmp_path):
     assert "</html>" in (tmp_path / "runs" / "report.html").read_text()
     assert (tmp_path / "runs" / "report.md").read_text().startswith("# ")
     assert line("report", "--attn", "external", "--no-track", "--out", "there/x.html").out == "there/x.html\n"
+
+
+def test_a_report_replaces_reports_only(tmp_path):
+    """The Markdown beside the page may be a file of the user; that of an earlier report is replaced."""
+    pairs(tmp_path / "runs", "external", [0.91, 0.92], [0.90, 0.905])
+    (tmp_path / "paper.md").write_text("# Paper\n\nattncli is what we used.\n")
+    words = ("report", "--attn", "external", "--no-track", "--out")
+    refused(line(*words, "paper.html"), "paper.md: no report", "--out")
+    assert "what we used" in (tmp_path / "paper.md").read_text()
+    for _ in range(2):
+        assert line(*words, "again.html").code == 0
+
+
+def test_a_report_of_another_store_names_it(tmp_path):
+    """The command that makes the report again reads the same runs."""
+    pairs(tmp_path / "runs", "external", [0.91, 0.92], [0.90, 0.905])
+    store = f"sqlite:///{tmp_path / 'other.db'}"
+    assert line("report", "--attn", "external", "--no-track", "--tracking-uri", store).code == 0
+    assert f"--tracking-uri {store}" in (tmp_path / "runs" / "report.html").read_text()
 
 
 def test_the_second_time_no_torch_is_loaded():

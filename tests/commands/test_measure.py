@@ -7,8 +7,11 @@ import pytest
 from torch import nn
 
 from attncli import attention
+from attncli.errors import UserError
 from attncli.measure import cost
 from attncli.measure.flops import count_parameters
+from attncli.measure.overhead import Overhead
+from attncli.recipe import Recipe
 from tests.commands.line import line
 
 # Parameters that mechanisms add to resnet50, as their papers' code has them; test_card_totals.py has them all.
@@ -59,3 +62,24 @@ def test_nothing_measured_is_an_error(tmp_path: Path) -> None:
     )
     assert as_json.code == 2
     assert "returns (2, 1, 8, 8)" in json.loads(as_json.out)[0]["problem"]
+
+
+def test_the_recipe_says_how_many_images_a_step_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--batch-size and --set go before the recipe, and the recipe before the default."""
+    monkeypatch.chdir(tmp_path)
+    batches: list[int | None] = []
+
+    def measure_nothing(recipes: list[Recipe], *_: object, **__: object) -> list[Overhead]:
+        batches.append(recipes[0].measure.batch_size)
+        raise UserError("nothing is measured", "it is a test")
+
+    monkeypatch.setattr("attncli.commands.measure._measure_rows", measure_nothing)
+    Path("mine.yaml").write_text("model: {backbone: resnet20, attn: eca}\nmeasure: {batch_size: 32}\n")
+    for words in (
+        ("mine.yaml",),
+        ("mine.yaml", "--batch-size", "4"),
+        ("mine.yaml", "--set", "measure.batch_size=8"),
+        (),
+    ):
+        line("measure", *words, *(() if words else ("--attn", "eca")))
+    assert batches == [32, 4, 8, 128]

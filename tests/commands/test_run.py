@@ -187,7 +187,11 @@ def test_entry_point_of_another_package(tmp_path: Path) -> None:
     facts = site / "theirs-1.0.dist-info"
     facts.mkdir(parents=True)
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text("[attncli.attention]\nbroken = lost.module\ntheirs = theirs_file\n")
+    entries = "broken = lost.module\nold = raises.gate\nscript = ends.gate\ntheirs = theirs_file\n"
+    (facts / "entry_points.txt").write_text(f"[attncli.attention]\n{entries}")
+    for package, line_of_code in (("raises", "raise RuntimeError"), ("ends", "raise SystemExit(1)")):
+        (site / package).mkdir()
+        (site / package / "__init__.py").write_text(line_of_code)
     plugins.write(site / "theirs_file.py")
     code = f"import sys; sys.path.insert(0, {str(site)!r}); sys.argv[0] = 'attncli'\n"
     code += "from attncli.__main__ import main; main()"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from attncli import attention
+from attncli import attention, backbones
 from attncli.attention.card import SITES
 from attncli.literature import published
 from attncli.literature.peers import find_peers_with
@@ -90,7 +90,10 @@ def test_every_mechanism_is_explained(name: str, monkeypatch: pytest.MonkeyPatch
 def test_another_site_in_mobile_networks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Coordinate attention goes inside an inverted residual, and at the end of other branches."""
     monkeypatch.setenv("COLUMNS", "80")
-    assert field(shown("ca"), "Mobile").startswith("mid: inside the branch")
+    text, card = field(shown("ca"), "Mobile"), attention.describe_mechanism("ca").card
+    assert text.startswith("mid: inside the branch")
+    mobile = [name for name in backbones.backbone_names() if backbones.get_paper_site(name, card) == "mid"]
+    assert f"in {', '.join(mobile)}; in other networks" in text
     assert "Mobile" not in shown("se")
 
 
@@ -123,3 +126,10 @@ def test_a_class_of_ones_own_has_no_paper() -> None:
     assert not re.search(r"^Paper ", text, re.MULTILINE)
     assert field(text, "Title") == "CBAM"
     assert field(shown("eca"), "Paper").endswith("arXiv 1910.03151)")
+
+
+def test_blank_lines_of_a_docstring_are_text() -> None:
+    """Two paragraphs may be three blank lines apart."""
+    code = "class Mine(nn.Module):\n    def __init__(self, channels):\n        super().__init__()\n"
+    Path("far.py").write_text(f'"""Above.\n\n\n\nBelow."""\n\nfrom torch import nn\n\n\n{code}')
+    assert shown("far.py:Mine").startswith("Above.\n\n\n\nBelow.\n")

@@ -167,3 +167,16 @@ def test_options_arrive_as_they_were_given(root: str) -> None:
     """They become text of YAML, which does not read the pairs of escapes that JSON has for characters beyond U+FFFF."""
     (item,) = module._list_shortcut_overrides({"data_root": root})
     assert parse_override(item) == ("data.root", root)
+
+
+def test_seeds_added_by_a_list_are_no_plan() -> None:
+    """A note names the seeds that there are and what plans all; not if they are planned, nor for the plain network."""
+    for seed in range(3):
+        run(Path("runs"), attn="eca", seed=seed, top1=0.9)
+        run(Path("runs"), attn="none", seed=seed, top1=0.9)
+    words = ["sweep", "--backbone", "resnet20", "--dry-run", "--attn"]
+    told = line(*words, "eca", "--seeds", "3,4,5").err
+    assert "seeds 0, 1, 2 " in told
+    assert "--set planned_seeds=6" in told
+    for others in (["eca", "--seeds", "3,4,5", "--set", "planned_seeds=6"], ["eca", "--seeds", "6"], ["se"]):
+        assert "planned_seeds" not in line(*words, *others).err

@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,17 @@ def test_a_folder_of_foreign_files_is_named(tmp_path: Path, name: str, words: tu
     assert words[1] in caught.value.hint
     picture(tmp_path / "x/train/cat/0.png", 0)
     data.check_data_root(of_folder(tmp_path / "x").model_copy(update={"name": "table"}))
+
+
+def test_linked_folders_beside_an_archive_may_hold_images(tmp_path: Path) -> None:
+    """The images are where the links lead; an archive beside them is no reason to refuse the folder."""
+    folder(tmp_path / "big")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/images.zip").touch()
+    for split in ("train", "test"):
+        (tmp_path / "x" / split).symlink_to(tmp_path / "big" / split)
+    data.check_data_root(of_folder(tmp_path / "x"))
+    assert len(load(tmp_path / "x", val_fraction=0.0).train) == 12
 
 
 @pytest.mark.parametrize(
@@ -626,6 +638,13 @@ def test_a_class_of_bad_files_only_is_named(tmp_path: Path) -> None:
     assert "no images of 'dog' in the split train" in refused(root, bad="skip").problem
 
 
+def encode_tiff(bands: int) -> bytes:
+    """A TIFF of one pixel, with 16 bits in each band."""
+    tags = {256: 1, 257: 1, 258: 16, 259: 1, 262: 1, 273: 200, 277: bands, 278: 1, 279: 2 * bands}
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
+    return (b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries).ljust(200 + 2 * bands, b"\0")
+
+
 FORMATS = {
     "HEIC": b"\x00\x00\x00\x18ftypheic\x00\x00",
     "JPEG XL": b"\xff\x0a\xfa\x7f",
@@ -635,6 +654,7 @@ FORMATS = {
     "a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1",
     "a video": b"\x00\x00\x00\x18ftypisom",
     "an empty file": b"",
+    "a TIFF or raw file that is broken, or has bands or bits that Pillow lacks": encode_tiff(13),
     "not an image": b"\x01\x02\x03",
 }
 

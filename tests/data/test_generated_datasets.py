@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from attncli import data
 from attncli.data.dataset import Dataset
 from attncli.data.datasets import cluttered
 from attncli.data.datasets.clips import Motion, draw_motion, render_clips
+from attncli.data.registry import read_source
+from attncli.errors import UserError
 from attncli.recipe import Data
-from tests.data.image_fixtures import folder
+from tests.data.image_fixtures import folder, noise, place
 
 
 def load(tmp_path: Path, **keys: object) -> Dataset:
@@ -57,6 +60,27 @@ def test_clips_of_a_folder(tmp_path: Path) -> None:
     clips = load(tmp_path, name="clips", of="folder", root=str(root), image_size=12, frames=4)
     assert clips.train.images.shape[1:] == (4, 3, 12, 12)
     assert clips.flip
+
+
+def test_clips_of_files_follow_the_rules_of_files(tmp_path: Path) -> None:
+    """The bits of 16-bit images are measured, files that cannot be read are left out, groups stay together."""
+    root = tmp_path / "x"
+    paths = [f"{split}/{name}/{i}" for split in ("train", "test") for name in "ab" for i in "0123"]
+    for number, path in enumerate(paths):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise(number)[..., 0].astype(np.uint16)).save(root / f"{path}.png")
+    keys = {"name": "clips", "of": "folder", "root": str(root), "frames": 2, "val_fraction": 0.0}
+    clips = load(tmp_path, **keys)
+    assert clips.grey_range == (0.0, 255.0)
+    assert (clips.train.images > 0).float().mean() > 0.5
+    (root / "train/a/0.png").write_bytes((root / "train/a/0.png").read_bytes()[:60])
+    clips = load(tmp_path, **keys, bad="skip")
+    assert (len(clips.train), len(clips.test)) == (7, 8)
+    assert any("train/a/0.png" in note for note in clips.notes)
+    source = read_source(Data.model_validate(keys | {"group_pattern": r"(\d)\.png"}), place(tmp_path, root))
+    assert source.train.groups == [*"0123"] * 2
+    with pytest.raises(UserError, match="not for clips"):
+        load(tmp_path, **keys, crop="resized")
 
 
 def test_still_frames_are_the_image() -> None:

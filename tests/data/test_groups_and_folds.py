@@ -21,7 +21,10 @@ def rows_of(cut: tuple[torch.Tensor, torch.Tensor]) -> tuple[list[int], list[int
     return cut[0].tolist(), cut[1].tolist()
 
 
-@pytest.mark.parametrize(("fraction", "expected"), [(0.1, 8), (0.2, 16), (0.5, 40), (0.8, 64)])
+@pytest.mark.parametrize(
+    ("fraction", "expected"),
+    [(0.05, 4), (0.1, 8), (0.2, 16), (0.4, 32), (0.45, 36), (0.5, 40), (0.6, 48), (0.8, 64)],
+)
 def test_groups_stay_together_in_the_validation_cut(fraction: float, expected: int) -> None:
     """No group is on both sides, the share is right, and classes are stratified; another seed cuts elsewhere."""
     rest, chosen = rows_of(subset.cut_validation(LABELS, fraction, 0, GROUPS))
@@ -29,6 +32,22 @@ def test_groups_stay_together_in_the_validation_cut(fraction: float, expected: i
     assert not {GROUPS[i] for i in rest} & {GROUPS[i] for i in chosen}
     assert LABELS[chosen].bincount().tolist() == [expected // 2] * 2
     assert chosen != rows_of(subset.cut_validation(LABELS, fraction, 1, GROUPS))[1]
+
+
+def test_several_parts_are_not_taken_if_a_class_is_lost() -> None:
+    """The third class is in two groups, which some seeds put into the first two of five parts."""
+    labels = LABELS.clone()
+    labels[torch.tensor([0, 1, 2, 4, 5])] = 2
+    for seed in range(10):
+        rest, chosen = rows_of(subset.cut_validation(labels, 0.4, seed, GROUPS))
+        assert sorted(rest + chosen) == list(range(80))
+        assert 2 in labels[rest]
+
+
+def test_a_share_below_that_of_an_image_of_each_class_is_as_small_as_possible() -> None:
+    """A hundredth of 80 images in groups is a cut as any other: it takes one of as many parts as there may be."""
+    groups = [str(row) for row in range(80)]
+    assert len(subset.cut_validation(LABELS, 0.01, 0, groups)[1]) == 2
 
 
 @pytest.mark.parametrize("groups", [None, GROUPS])

@@ -268,6 +268,7 @@ def test_resized_crops_of_files(tmp_path: Path) -> None:
     assert list(zip(pictures[0].height.tolist(), pictures[0].width.tolist(), strict=True))[:2] == [(12, 15), (12, 16)]
     assert all(np.array_equal(pictures[0].read(i), pictures[1].read(i)) for i in range(6))
     wider = load(tmp_path, "folder", root, image_size=8, crop="resized", centre=1.0)
+    assert wider.notes == kept.notes
     assert not torch.equal(wider.test.images, kept.test.images)
     assert torch.equal(wider.test.images, load(tmp_path, "folder", root, image_size=8).test.images)
     with pytest.raises(UserError, match="resized crops need a size"):

@@ -354,6 +354,20 @@ def test_labels_from_1_with_names(tmp_path: Path) -> None:
     assert np.array_equal(dataset.test.images[0].numpy(), noise(11).transpose(2, 0, 1))
 
 
+def test_the_first_label_is_that_of_all_files(tmp_path: Path) -> None:
+    """A shard or a split may lack the last of the classes that count from 1: its labels mean the same nevertheless."""
+    names = ["cat", "dog", "owl"]
+    write(tmp_path / "x/train-00000-of-00002.parquet", [1, 1, 2], 0, names)
+    write(tmp_path / "x/train-00001-of-00002.parquet", [2, 3, 3], 3, names)
+    write(tmp_path / "x/test.parquet", [2, 1], 10, names)
+    dataset = load(tmp_path, tmp_path / "x")
+    assert dataset.classes == tuple(names)
+    assert dataset.train.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert np.array_equal(dataset.train.images[2].numpy(), noise(2).transpose(2, 0, 1))
+    assert dataset.test.labels.tolist() == [0, 1]
+    assert np.array_equal(dataset.test.images[0].numpy(), noise(11).transpose(2, 0, 1))
+
+
 def test_columns_by_key(tmp_path: Path) -> None:
     """CIFAR-100 of the hub has two columns of labels: one is named, and a wrong name is explained."""
     root = tmp_path / "x.parquet"
@@ -449,7 +463,7 @@ class Labels:
 
 
 def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images and class labels are found by their kind, whatever the columns are called; the name is identity."""
+    """Images and class labels are found by their kind, decoded once, whatever the folder; the name is identity."""
     library = SimpleNamespace(Image=Pictures, ClassLabel=Labels)
     tables = {"train": Table(8, library, "a1"), "validation": Table(4, library, "b2")}
     more_tables = tables | {"test": Table(2, library, "c3"), "extra": Table(2, library, "d4")}
@@ -461,6 +475,11 @@ def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert dataset.classes == ("cat", "dog")
     assert dataset.train.labels.tolist() == [0] * 4 + [1] * 4
     assert np.array_equal(dataset.test.images[3].numpy(), noise(3).transpose(2, 0, 1))
+    entries = sorted((tmp_path / "cache").glob("*.bin"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    data.load(recipe, cache=tmp_path / "cache")
+    assert sorted((tmp_path / "cache").glob("*.bin")) == entries
     with pytest.raises(UserError, match="'train'"):
         data.load(Data(name="hf", of="me/others"), cache=tmp_path / "cache")
     with pytest.raises(UserError, match="not a known split: 'extra'; it has 'extra', 'test', 'train', 'validation'"):
@@ -503,3 +522,26 @@ def test_a_column_tells_the_split_of_each_row(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'holdout'"):
         load(tmp_path, root)
     assert len(load(tmp_path, root, unused_splits=["holdout"]).test) == 2
+
+
+def test_a_shard_without_rows_changes_nothing(tmp_path: Path) -> None:
+    """Spark and dask write empty ones: the columns of splits and of groups count nevertheless."""
+    table = pa.table({"image": CELLS, "label": [0, 1] * 4, "patient": list("aabbccdd")})
+    splits = table.append_column("split", pa.array(["train"] * 4 + ["test"] * 4))
+    for name, rows in (("x", splits), ("y", table)):
+        (tmp_path / name).mkdir()
+        for number, part in enumerate((rows.slice(0, 0), rows)):
+            pq.write_table(part, tmp_path / name / f"part-{number}.parquet")
+    dataset = load(tmp_path, tmp_path / "x")
+    assert (len(dataset.train), len(dataset.test)) == (4, 4)
+    _, listings, _ = list_parquet(tmp_path / "y", wanted=ColumnNames(group="patient"))
+    assert listings["train"].groups == (tuple("abcd"),) * 2
+
+
+def test_a_split_in_a_linked_folder_is_read(tmp_path: Path) -> None:
+    """A test split that is elsewhere is not replaced by a fifth of the training images."""
+    write(tmp_path / "x/train/0.parquet", [0, 1] * 5)
+    write(tmp_path / "elsewhere/0.parquet", [0, 1], 20)
+    (tmp_path / "x/test").symlink_to(tmp_path / "elsewhere")
+    dataset = load(tmp_path, tmp_path / "x")
+    assert (len(dataset.train), len(dataset.test)) == (10, 2)

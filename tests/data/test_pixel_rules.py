@@ -127,6 +127,23 @@ def test_the_range_is_a_key(tmp_path: Path) -> None:
     assert dataset.train.images[:, 0, 0, 0].tolist() == [64, 128, 191, 255]
 
 
+def test_the_full_range_of_32_bits_can_be_given(tmp_path: Path) -> None:
+    """[0, 65535] is a range as any other; without one the values have no scale, in `verify` too."""
+    values = [0, 21845, 65535, 70000]
+    paint = [Image.fromarray(np.full((4, 4), value, np.int32)) for value in values]
+    root = paint_folder(tmp_path / "x", lambda n: paint[n % 4], suffix="tif")
+    with pytest.raises(UserError, match=r"data\.grey_range"):
+        load(root)
+    assert any("data.grey_range" in problem for problem in verify(root).problems)
+    full = {"grey_range": [0.0, 65535.0]}
+    dataset = load(root, **full)
+    assert dataset.train.images[:, 0, 0, 0].tolist() == [0, 85, 255, 255]
+    assert any("outside of data.grey_range: 2," in note for note in dataset.notes)
+    assert not any("data.grey_range" in problem for problem in verify(root, **full).problems)
+    with pytest.raises(ValueError, match="no known scale"):  # as of a published dataset
+        decode_image(root / "train/a/0.tif", Target(4, 4))
+
+
 def encode_deep_png(values: np.ndarray) -> bytes:
     """A PNG of (H, W, 3) values of 16 bits, which Pillow cannot write."""
 

@@ -155,3 +155,12 @@ def test_images_that_others_are_made_of(tmp_path: Path, monkeypatch: pytest.Monk
     assert "no files in 'dog'" in refuse_alike(own, tmp_path).problem
     assert "--set data.of" in data.describe_images(Data(name="hf"))
     assert "--set data.of" not in data.describe_images(Data(name="hf", of="a/b"))
+
+
+def test_mirroring_by_default_is_said_of_own_images(tmp_path: Path) -> None:
+    """Letters and signs change their class by it, and only the user knows what the images show."""
+    root = folder(tmp_path / "x")
+    told = {flip: data.describe_images(of_folder(root, flip=flip)) for flip in (None, True, False)}
+    assert {flip: "data.flip=false" in text for flip, text in told.items()} == {None: True, True: False, False: False}
+    assert "data.flip=false" in data.describe_images(Data(name="hf", of="a/b"))
+    assert "data.flip" not in data.describe_images(Data(name="digits"))

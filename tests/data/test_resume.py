@@ -81,6 +81,18 @@ def test_a_download_goes_on(tmp_path: Path, url: str) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["content.bin"]
 
 
+def test_a_connection_that_ends_early_goes_on(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python reports no error then; what came is kept, also if the rest ends early again."""
+    wanted = archive(url, tmp_path)
+    monkeypatch.setattr(Server, "most", 1_200_000)
+    for received in ("1,200,000", "2,400,000"):
+        with pytest.raises(OSError, match=f"ended after {received} of 3,000,000 bytes"):
+            fetch_archive(wanted, lambda *step: None)
+    fetch_archive(wanted, lambda *step: None)
+    assert Server.asked == ["", "bytes=1200000-", "bytes=2400000-"]
+    assert wanted.path.read_bytes() == CONTENT
+
+
 def test_a_server_without_ranges_and_a_rest_that_does_not_fit(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,6 +165,7 @@ LISTS = {
     "comments at the top": ("x.csv", "# made by me\npath,label\n", "{}.png,{}\n", EXPECTED),
     "JSON lines": ("x.jsonl", "", '{{"file_name": "{}.png", "boxes": [1], "label": "{}"}}\n', EXPECTED),
     "the label first": ("x.txt", "", "{1} {0}.png\n", EXPECTED),
+    "paths in the plural": ("birds.csv", "class id,filepaths,labels\n", "7,{}.png,{}\n", EXPECTED),
     "zeros before numbers": ("x.csv", "path,label\n", "{}.png,0{}\n", {seed: "12"[seed % 2] for seed in range(10)}),
 }
 
@@ -212,6 +213,17 @@ def test_names_of_columns_that_nobody_knows(tmp_path: Path) -> None:
         load(root / "x.csv")
     assert "--set 'data.image_column=Das Bild'" in caught.value.hint
     assert labels_by_image(load(root / "x.csv", image_column="Das Bild")) == EXPECTED
+
+
+def test_a_header_that_nobody_knows_above_another_column(tmp_path: Path) -> None:
+    """No image is found then: both causes are named, and the second only where the first line is no image."""
+    root = pictures(tmp_path / "x")
+    for first, is_header in (("Art,Das Bild\n", True), ("q/99.png,a\n", False)):
+        (root / "x.csv").write_text(first + "".join(f"s{seed},{seed}.png\n" for seed in EXPECTED))
+        with pytest.raises(UserError, match="11 of 11 images not there") as caught:
+            load(root / "x.csv")
+        assert ("--set data.image_column=NAME" in caught.value.hint) == is_header
+        assert "--data-root" in caught.value.hint
 
 
 def test_classes_that_look_alike_or_have_no_test_image(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ WORLD = 4
 class ThreadGroup:
     """A group of `WORLD` threads with the two exchanges that batch norm needs, by rank."""
 
-    def __init__(self) -> None:
+    def __init__(self, gather_name: str) -> None:
+        setattr(self, gather_name, self.gather)
         self.barrier, self.local, self.sent = threading.Barrier(WORLD, timeout=20), threading.local(), {}
 
     def get_world_size(self) -> int:
@@ -30,7 +31,7 @@ class ThreadGroup:
         self.barrier.wait()
         return [self.sent[rank] for rank in range(WORLD)]
 
-    def all_gather_into_tensor(self, output: Tensor, value: Tensor) -> None:
+    def gather(self, output: Tensor, value: Tensor) -> None:
         """Put all threads' values one after the other into `output`."""
         output.copy_(torch.cat(self.collect(value)))
 
@@ -117,11 +118,16 @@ OPTIONS = [{}, {"affine": False}, {"momentum": None}, {"track_running_stats": Fa
 @pytest.mark.parametrize(
     ("kind", "shape"), [(nn.BatchNorm1d, (12, 5)), (nn.BatchNorm1d, (12, 5, 7)), (nn.BatchNorm2d, (12, 5, 4, 3))]
 )
+@pytest.mark.parametrize("gather_name", ["all_gather_single", "all_gather_into_tensor"])
 def test_four_parts_equal_the_whole_batch(
-    kind: type[nn.Module], shape: tuple[int, ...], options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    kind: type[nn.Module],
+    shape: tuple[int, ...],
+    options: dict[str, object],
+    gather_name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Outputs, gradients and running statistics of four parts are those of `nn.BatchNorm` on the whole batch."""
-    group = ThreadGroup()
+    group = ThreadGroup(gather_name)
     monkeypatch.setattr(sync_batch_norm, "dist", group)
     monkeypatch.setattr(sync_batch_norm, "has_sync_kernels", lambda x: True)
     for name, kernel in KERNELS.items():

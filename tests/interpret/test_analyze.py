@@ -15,7 +15,7 @@ from attncli.attention.observation import Observation
 from attncli.attention.spatial import ram
 from attncli.interpret import analyze_attention
 from attncli.interpret.hooks import GateKinds, _ObservationHook, recorded_observations
-from attncli.interpret.observations import MEASURE_NAMES, compute_unit_values
+from attncli.interpret.observations import MEASURE_NAMES, SiteDistribution, compute_unit_values
 from tests.attention.case import randomise
 from tests.interpret.case import trained
 
@@ -88,7 +88,7 @@ def test_se_with_zero_weights_halves_everything(cache: Path) -> None:
     for m in network.net.modules():
         if isinstance(m, se.Attention):
             torch.nn.init.zeros_(m.get_parameter("expand.weight"))
-    found = analyze_attention(network, images=1, sample=4)
+    found = analyze_attention(network, images=1, sample=12)
     assert len(found.images[0].views) == 9
     for view in found.images[0].views:
         np.testing.assert_allclose(view.values, 0.5, atol=1e-5)
@@ -97,6 +97,26 @@ def test_se_with_zero_weights_halves_everything(cache: Path) -> None:
     for s in found.distributions:
         assert s.to_json_dict()["mean"] == pytest.approx(0.5, abs=1e-5)
         assert s.to_json_dict()["between_classes"] == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("classes", [10, 100, 200])
+@pytest.mark.parametrize("deviation", [0.0, 0.5])
+def test_the_deviation_between_classes_is_that_of_the_classes(classes: int, deviation: float) -> None:
+    """However few images a class has, what differs between its images is not taken for a property of the class."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(256) % classes
+    values = generator.normal(size=(256, 500)) + deviation * generator.normal(size=(classes, 500))[labels]
+    figures = SiteDistribution("a", "gate", "gate", "gate", values.astype(np.float32), labels).to_json_dict()
+    assert figures["between_images"] == pytest.approx((1 + deviation**2) ** 0.5, rel=0.05)
+    assert figures["between_classes"] == pytest.approx(deviation, abs=0.12)
+
+
+def test_single_images_of_classes_do_not_tell_classes_apart() -> None:
+    """With one image of each class, and with one class, it is not known what a class does."""
+    values = np.array([[0.1], [0.9]], np.float32)
+    for labels in ([3, 5], [3, 3]):
+        distribution = SiteDistribution("a", "gate", "gate", "gate", values, np.array(labels))
+        assert distribution.to_json_dict()["between_classes"] is None
 
 
 @pytest.mark.parametrize("attn", ["se", "fca", "srm", "ge"])

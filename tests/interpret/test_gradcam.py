@@ -38,6 +38,31 @@ def test_gradcam_is_the_activation_where_it_speaks_for_the_class() -> None:
     assert not against.any()
 
 
+class Tokens(nn.Module):
+    """A block of attention with modules on (N, heads, L, d) and (N, heads, L, L); its class token decides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 32, 8, 8)
+        self.qkv, self.head = nn.Linear(32, 96), nn.Linear(32, 2)
+        self.norm, self.dropout = nn.Identity(), nn.Dropout(0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, 2)."""
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
+        q, k, v = self.qkv(tokens).unflatten(2, (3, 2, 16)).permute(2, 0, 3, 1, 4)
+        mixed = self.dropout((self.norm(q) @ self.norm(k).transpose(2, 3)).softmax(3)) @ v
+        return self.head(mixed.transpose(1, 2).flatten(2)[:, 0])
+
+
+def test_heads_of_tokens_are_no_map() -> None:
+    """17 tokens of heads of 16 values have nearly the shape of the image; the map is that of the 4 x 4 patches."""
+    cam = compute_gradcam(Tokens(), torch.rand(2, 3, 32, 32), torch.tensor([0, 1]))
+    assert cam is not None
+    assert cam.shape == (2, 4, 4)
+
+
 def test_a_network_without_maps_has_none() -> None:
     """Nothing to look at is told as None."""
     assert (

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -239,6 +240,22 @@ def test_files_come_back_where_the_disk_is_not_shared(tmp_path: Path) -> None:
     assert told(paper, tmp_path) == ["run 0 began", "run 0 FINISHED"]
     folder = tmp_path / Recipe().compute_digest()
     assert {p.name: p.read_text() for p in folder.iterdir()} == {n: n for n in ("result.json", "log.jsonl")}
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_what_stays_on_the_nodes_is_told_before(
+    is_shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights are not sent back; on a shared disk there is nothing to tell."""
+    monkeypatch.setattr(ray, "_ray_connection", lambda: nullcontext(Mock()))
+    monkeypatch.setattr(ray, "_check_cluster", lambda *args: is_shared)
+    monkeypatch.setattr(ray, "run_tasks", lambda *args: iter(()))
+    recipe = Recipe()
+    tasks = [Task(recipe=recipe, digest=recipe.compute_digest(), title=f"run {n}") for n in range(2)]
+    executor = ray.make_ray_executor(WorkerSettings(RunStore(tmp_path)), gpus=0)
+    texts = [event.text for event in executor(TaskSource(0, 2, lambda: tasks), StopRequest())]
+    assert len(texts) == (0 if is_shared else 1)
+    assert all("checkpoint/" in text for text in texts)
 
 
 def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

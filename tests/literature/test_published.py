@@ -10,11 +10,13 @@ from attncli import attention, backbones
 from attncli.attention.branch import odconv
 from attncli.literature.published import (
     NO_MATCH,
+    SOURCE_NAMES,
     ParameterMatch,
     PublishedNetwork,
     PublishedRow,
     _parse_row,
     agrees_with_print,
+    find_rows_about,
     load_published_rows,
 )
 from tests.literature.case import count_parameters
@@ -88,6 +90,38 @@ def test_what_is_added_is_derived() -> None:
             assert match.plus == sum(p.numel() for p in dynamic.parameters()) - 320 * 1280
         else:
             assert match.plus == 0
+
+
+def test_other_names_of_networks_are_those_of_the_matches() -> None:
+    """A row is looked up by our name of its network, which is the one that its match builds."""
+    assert set(SOURCE_NAMES.values()) <= set(backbones.backbone_names())
+    assert SOURCE_NAMES.keys() & set(backbones.backbone_names()) == set()
+    assert [r for r, match in MATCHED if match.network.backbone != r.own_backbone] == []
+
+
+@pytest.mark.parametrize(
+    ("attn", "is_form"),
+    [
+        ("ge", True),
+        ("ge theta-plus", True),
+        ("ge (theta+)", True),
+        ("ge, 5 blocks", True),
+        ("ge-lf", True),
+        ("2 x ge", True),
+        ("get", False),
+        ("se-ge", False),
+    ],
+)
+def test_forms_of_a_mechanism_are_about_it(attn: str, is_form: bool) -> None:
+    """Sources call them by its name and more; a longer word is another mechanism."""
+    assert made(attn=attn).is_about("ge") is is_form
+
+
+def test_no_row_is_about_two_mechanisms() -> None:
+    """One name begins no other one of a mechanism that has published figures."""
+    names = attention.mechanism_names()
+    assert [r.attn for r in load_published_rows() if sum(map(r.is_about, names)) > 1] == []
+    assert sum(row.is_about("dcn") for row in find_rows_about("dcn")) > 8
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,15 @@ def test_channels_have_whole_numbers_and_the_legend_stands_above_both_curves():
         assert all(tick == int(tick) for tick in ax.get_xticks())
 
 
+def test_classes_that_cannot_be_told_apart_have_no_line(tmp_path, drawn):
+    """With one image of each class the two other deviations are drawn alone."""
+    values = np.linspace(0, 1, 4).reshape(2, 2).astype(np.float32)
+    distribution = SiteDistribution("a", "gate", "gate", "gate", values, np.array([0, 1]))
+    draw_distributions([distribution], AttentionAnalysis([], [distribution], CLASSES, 2), tmp_path / "a.png", "t")
+    [figure] = drawn
+    assert [line.get_label() for line in figure.axes[1].lines] == ["between units", "between images"]
+
+
 def draw_panels(kind, values, spot=(0.5, 0.5), distribution=None, **parts):
     """Draw the panels of one view over an image of 8 x 16 pixels, and return those axes that were used."""
     view = SiteView("a", kind, "it", np.asarray(values, np.float32), **parts)
@@ -106,6 +115,15 @@ def test_weights_of_branches_are_bars_in_their_order_and_rows_by_class():
     assert [bar.get_height() for bar in bars.patches] == pytest.approx([0.3, 0.7])
     assert [label.get_text() for label in bars.get_xticklabels()] == ["3x3", "5x5"]
     np.testing.assert_allclose(by_class.images[0].get_array(), [[0.2, 0.8], [0.9, 0.1]])
+
+
+def test_the_mean_of_a_weight_lies_within_its_panel():
+    """Even weights of this image do not cut off the mark of a branch that other images prefer."""
+    values = np.array([[0.1, 0.9], [0.2, 0.8]], np.float32)
+    distribution = SiteDistribution("a", "choice", "it", "weight", values, np.array([0, 1]))
+    bars, _ = draw_panels("choice", [0.5, 0.5], names=("3x3", "5x5"), distribution=distribution)
+    (means,) = bars.lines
+    assert bars.get_ylim()[1] > means.get_ydata().max()
 
 
 def test_the_query_under_the_cross_is_the_one_that_is_drawn():

@@ -9,7 +9,8 @@ import pytest
 from attncli.analysis import stats
 from attncli.analysis.compare import compare_variants
 from attncli.report import comparison, comparison_cells
-from attncli.report.comparison_columns import list_columns
+from attncli.report.comparison_columns import choose_columns, list_columns
+from attncli.report.comparison_remarks import list_remarks
 from tests.analysis.case import BASELINE, finished, finished_pairs
 
 COSTS = {"params": 1.102 * BASELINE, "macs": 1.0000016 * BASELINE, "train_ratio": 0.934}
@@ -140,6 +141,15 @@ def test_markdown_and_json_hold_all_rows():
     assert comparison.render_comparison(two, "csv").count("\n") == 3
 
 
+def test_markdown_has_the_remarks_of_the_terminal():
+    """How many variants were tested together, and what images the verdicts are about, as a list."""
+    runs = [finished(attn, seed, 0.9, test_images=359) for attn in ("none", "eca") for seed in (0, 1)]
+    compared = compare_variants(runs)
+    text, remarks = comparison.render_comparison(compared, "markdown"), list_remarks(compared)
+    assert len(remarks) > 1
+    assert [line.removeprefix("- ") for line in text.splitlines() if line.startswith("- ")] == remarks
+
+
 def test_small_ps_and_overheads():
     """A p is never shown as zero, an overhead that is there never as none."""
     assert comparison_cells.format_p_value(1e-9) == "<.001"
@@ -167,14 +177,16 @@ def test_an_accuracy_ends_at_one_hundred():
 
 
 def test_ratios_that_the_host_limits_are_marked():
-    """One run of a variant is enough; the line that explains the mark stands below the table."""
+    """One run of a variant is enough; the line that explains the mark stands with each table that has it."""
     runs = [finished(a, s, 0.9, train_ratio=0.5, train_limit=limit) for a, s, limit in
             (("eca", 0, "host"), ("eca", 1, "device"), ("none", 0, "device"), ("none", 1, "device"))]  # fmt: skip
     compared = compare_variants(runs)
     assert {row.attn: row.train_limit for row in compared} == {"eca": "host", "none": "device"}
-    text = comparison.render_comparison(compared)
-    assert "0.50*" in text
-    assert "* the host" in text
+    for format_, mark in (("table", "* the host"), ("markdown", "\n- \\* the host"), ("latex", "; * the host")):
+        text = comparison.render_comparison(compared, format_, columns=choose_columns(["train"]))
+        assert "0.50*" in text
+        assert mark in text
+    assert "the host" not in comparison.render_comparison(compared, "latex", columns=choose_columns(["top1"]))
 
 
 def test_nothing_to_compare():

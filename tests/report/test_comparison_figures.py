@@ -241,13 +241,13 @@ def test_names_of_many_curves_stay_in_the_picture(drawn):
     assert sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i]) == 0
 
 
-def many_rows(count=30):
+def many_rows(count=30, others=()):
     """Two seeds each of many variants: the first is 15 points better than the plain network, each next one less."""
     runs = [finished("none", seed, 0.5 + seed / 1000, params=BASELINE) for seed in (0, 1)]
     for i in range(count):
         params = BASELINE * (0.9 if i == 1 else 1 + 10.0 ** (i % 5) / 1e4)
         runs += [finished(f"v{i:02}", seed, 0.65 - i / 100 + seed / 900, params=params) for seed in (0, 1)]
-    return compare_variants(runs, planned_seeds=2)
+    return compare_variants([*runs, *others], planned_seeds=2)
 
 
 def test_many_variants_have_a_row_each(tmp_path, drawn):
@@ -266,6 +266,24 @@ def test_many_variants_have_a_row_each(tmp_path, drawn):
     assert 0 < sum(hollow) < 30
     places = {line.get_ydata()[0]: line.get_xdata()[0] for line in costs.lines if line.get_marker() == "o"}
     assert [places[i] for i in (0, 1, 2, 4)] == pytest.approx([0.01, -10, 1, 100])
+
+
+def test_many_variants_beside_a_lone_plain_network(tmp_path, drawn):
+    """A recipe that has only its plain network has no difference to show, and takes no part in the figure."""
+    rows = many_rows(others=[finished("none", 0, 0.5, params=BASELINE, train__epochs=30)])
+    draw_difference_rows(rows, tmp_path / "d.png")
+    assert [axes.get_title("left") for axes in drawn[-1].axes] == ["digits, resnet18 (train.epochs=12)", ""]
+
+
+def test_of_many_variants_those_without_the_cost_have_their_row(tmp_path, drawn):
+    """Where speeds were not measured the difference stands alone; a recipe without any speed has no panel of costs."""
+    lone = [finished(attn, 0, top1, train__epochs=30) for attn, top1 in (("none", 0.5), ("eca", 0.6))]
+    rows = many_rows(others=[finished("timed", seed, 0.7, train_ratio=0.5) for seed in (0, 1)] + lone)
+    draw_difference_rows(rows, tmp_path / "d.png", "train-time")
+    assert [len(axes.get_yticklabels()) for axes in drawn[-1].axes[::2]] == [31, 1]
+    timed, untimed = drawn[-1].axes[1::2]
+    assert (timed.get_visible(), untimed.get_visible()) == (True, False)
+    assert [line.get_xdata()[0] for line in timed.lines if line.get_marker() == "o"] == [pytest.approx(2.0)]
 
 
 def test_names_of_many_rows_stay_in_the_picture(tmp_path, drawn):

@@ -10,6 +10,7 @@ from attncli.analysis.compare import compare_variants
 from attncli.commands._comparison_plots import draw_plots
 from attncli.report.drawn_plots import is_plot_current, make_plot_key, remember_plot
 from attncli.track import RunStore
+from attncli.track.database import DEFAULT_NAME
 from tests.analysis.case import finished
 
 
@@ -41,6 +42,9 @@ def test_a_plot_is_added_to_the_experiments_of_its_own_runs(tmp_path: Path, monk
     monkeypatch.setattr(track, "attach_to_experiment", lambda files, experiment, **_: attached.append(experiment))
     monkeypatch.setattr("attncli.report.cost_figures.draw_pareto", lambda rows, file, cost: file.write_bytes(b"png"))
     twin_rows = [replace(row, runs=tuple(run for run in twins if run.result.attn == row.attn)) for row in rows]
+    draw_plots(rows, "params", RunStore(tmp_path, None), (), "pdf", is_tracked=True)
+    assert attached == [], "there is no store yet, and a plot makes none"
+    (tmp_path / DEFAULT_NAME).touch()
     for shown_rows in (rows, twin_rows):
         draw_plots(shown_rows, "params", RunStore(tmp_path, None), (), "png", is_tracked=True)
     expected = ["eca-0", "eca-1", "none-0", "none-1"]

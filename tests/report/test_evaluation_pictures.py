@@ -125,6 +125,18 @@ def test_bars_are_as_long_as_the_accuracy() -> None:
     assert any("40 of 90 classes" in text for text in many)
 
 
+def test_long_names_leave_room_for_the_bars() -> None:
+    """ImageNet names a class by all its synonyms; the panel has a third of the picture at least."""
+    classes = [
+        "American Staffordshire terrier, Staffordshire terrier, American pit bull terrier, pit bull terrier",
+        "b",
+    ]
+    canvas = make_class_accuracy(evaluation(), classes)
+    boxes = dict(canvas.texts)
+    assert any(text.startswith("50.0   50.0 as American") for text in boxes)
+    assert boxes["100"][0] - boxes["0"][0] > canvas.width / 3
+
+
 def test_characters_that_the_main_font_lacks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,8 +10,10 @@ from attncli.analysis.count_cache import CountCache
 from attncli.claims import claim_files, judge
 from attncli.claims.evidence import Evidence, gather_evidence
 from attncli.claims.throughput import SpeedStore
+from attncli.claims.verdict import OUTCOMES
 from attncli.literature import published
 from attncli.records import Epoch, append_record
+from attncli.report.comparison_remarks import list_remarks
 from attncli.report.html_report import FOLDER, _mark_code, choose_captions, draw_charts, render_html
 from attncli.report.report_data import gather_report_data, render_markdown
 from attncli.runs import FailedRun, RunStore, read_folder_runs
@@ -96,6 +98,20 @@ def test_planned_and_failed_seeds_count_as_in_compare(tmp_path, monkeypatch):
     assert gather_rows(("eca",)).keys() == {"none", "eca"}
 
 
+def test_a_plain_network_without_the_mechanism_is_not_shown(tmp_path, monkeypatch):
+    """Of two recipes the report on eca has the one in which eca was trained, with its plain network."""
+    monkeypatch.setattr(published, "load_published_rows", list)
+    for attn, lr in (("none", 0.1), ("eca", 0.1), ("none", 0.3), ("se", 0.3)):
+        run(tmp_path, attn=attn, seed=0, top1=0.9, train__lr=lr)
+    evidence = gather_evidence(RunStore(tmp_path))
+    reports = {name: gather_report_data(["runs"], [], evidence, attn=[name]) for name in ("eca", "none")}
+    learning_rates = {
+        name: sorted((row.attn, row.runs[0].recipe.train.lr) for row in report.rows) for name, report in reports.items()
+    }
+    assert learning_rates == {"eca": [("eca", 0.1), ("none", 0.1)], "none": [("none", 0.1), ("none", 0.3)]}
+    assert len(reports["eca"].origins) == 1
+
+
 def test_untracked_runs_of_one_digest_keep_their_own_curves(tmp_path, monkeypatch):
     """Two people did the same recipes in other precisions, without MLflow: each table has its own runs' epochs."""
     monkeypatch.setattr(published, "load_published_rows", list)
@@ -170,6 +186,16 @@ def test_ones_own_runs_come_before_the_claims(report_data):
     assert "<h2 id=claims>Claims</h2>" in page
 
 
+def test_remarks_stand_with_their_table(report_data):
+    """The page says what the table of a terminal says: how many variants were tested, what a mark at a speed means."""
+    rows = [replace(row, train_ratio=0.5, train_limit="host") for row in report_data.rows]
+    text = read_page(replace(report_data, rows=rows)).text
+    assert "0.50*" in text
+    remarks = list_remarks(rows)
+    assert len(remarks) > 1
+    assert all(remark in text for remark in remarks)
+
+
 def test_captions_promise_no_interval_of_one_seed(report_data):
     """An interval is named only if there are seeds to take it over."""
     single = [replace(row, accuracy=replace(row.accuracy, n=1)) for row in report_data.rows]
@@ -215,3 +241,17 @@ def test_markdown(report_data):
     assert "| c0 | accuracy | " in text
     assert "### digits, resnet20" in text
     assert "2 claims: 2 hold" in text
+
+
+def test_each_verdict_filters_its_own_claims(report_data):
+    """A button's value is a class of the claims with its verdict and of no other, and the class has a color."""
+    first = report_data.verdicts[0]
+    page = render_html(replace(report_data, verdicts=[replace(first, outcome=outcome) for outcome in OUTCOMES]))
+    buttons = dict(re.findall(r'<button value="([^"]*)"[^>]*>([^<]*)<', page))
+    claims = re.findall(r'<details class="claim ([^"]*)">.*?<span class=badge>([^<]*)<', page, re.DOTALL)
+    shown = {
+        text: [outcome for classes, outcome in claims if value in classes.split()] for value, text in buttons.items()
+    }
+    assert shown == {outcome: [outcome] for outcome in OUTCOMES}
+    colored = set(re.findall(r"\.([\w-]+)(?=[^{}]*\{ --tone:)", (FOLDER / "page.css").read_text()))
+    assert set(buttons) == colored

@@ -26,10 +26,11 @@ def test_latex_has_the_rules_of_booktabs_and_escapes() -> None:
         Column[tuple[str, str]]("a_b", lambda r: r[0], right=False),
         Column[tuple[str, str]]("%", lambda r: r[1]),
     ]
-    text = render_latex_table(columns, [("se & eca", "91.0 ±2.0"), ("none", "-1.5")], comment="digits")
+    text = render_latex_table(columns, [("se & eca", "91.0 ±2.0"), ("none", "-1.5"), ("<a^b>", "~")], comment="digits")
     assert text.splitlines() == [
         "% digits", r"\begin{tabular}{lr}", r"\toprule", r"a\_b & \% \\", r"\midrule",
-        r"se \& eca & 91.0 $\pm$ 2.0 \\", r"none & $-$1.5 \\", r"\bottomrule", r"\end{tabular}",
+        r"se \& eca & 91.0 $\pm$ 2.0 \\", r"none & $-$1.5 \\", r"$<$a\^{}b$>$ & $\sim$ \\",
+        r"\bottomrule", r"\end{tabular}",
     ]  # fmt: skip
 
 

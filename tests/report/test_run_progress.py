@@ -1,14 +1,17 @@
 """What a run shows while it goes on and when it ends."""
 
+import io
 import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation, Result, Speed, append_record
+from attncli.report import run_progress
 from attncli.report.run_progress import RunProgress, format_duration, format_epoch
 from attncli.report.summary import render_run_summary
 from attncli.runs import RunStore
@@ -68,6 +71,26 @@ def test_live_writes_to_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
         assert ("epoch   1/6 " in err) == (not quiet)
         assert err.count("copies of training images") == 1
         assert len(err.splitlines()) == 1 or not quiet
+
+
+def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a user calls folders, classes and runs may look like the markup of a terminal library."""
+    name = "birds [small] [/x] :cat:"
+    for quiet in (False, True):
+        with RunProgress(quiet) as live:
+            live.on_stage("begin", name)
+            live.on_warning(name)
+        assert capsys.readouterr().err.count(name) == (1 if quiet else 2)
+
+
+@pytest.mark.parametrize("name", ["birds [small]", "[/x]"])
+def test_names_stand_in_the_bar_as_they_are(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are named while they are read."""
+    file = io.StringIO()
+    monkeypatch.setattr(run_progress, "Console", lambda **given: Console(file=file, force_terminal=True, width=80))
+    with RunProgress() as live:
+        live.on_reading(name, 1, 2)
+    assert name in file.getvalue()
 
 
 def finished_run(runs: Path, attn: str, seed: int = 0, **given: Any) -> Result:

@@ -159,7 +159,16 @@ def test_markdown_is_a_table():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "-"), ("", "-"), (True, "yes"), (0.123456, "0.1235"), (1234567.8, "1,234,568"), (3, "3"), ((1, 2), "1 2")],
+    [
+        (None, "-"),
+        ("", "-"),
+        (True, "yes"),
+        (0.123456, "0.1235"),
+        (9999.7, "10,000"),
+        (1234567.8, "1,234,568"),
+        (3, "3"),
+        ((1, 2), "1 2"),
+    ],
 )
 def test_values_for_people(value, text):
     """Four digits are enough to read; nothing is shown as a dash."""

@@ -8,7 +8,9 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
 from attncli.errors import UserError
+from attncli.train import session
 from attncli.train.accumulation import accumulate_gradients
+from attncli.train.training_step import prepare_step
 from tests.train.case import Net, figures, net, recipe, run
 from tests.train.test_distributed import Smooth
 
@@ -74,6 +76,23 @@ def test_more_parts_than_images_are_refused() -> None:
     with pytest.raises(UserError, match=r"train\.accumulate: 9 parts of a batch of 8 images") as caught:
         run(net(), recipe(accumulate=9))
     assert "at most 8" in caught.value.hint
+
+
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_parts_and_graphs_of_the_compiler_are_refused_on_a_gpu(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the run and before a timing; without graphs, without parts and on a CPU they pass."""
+    monkeypatch.setattr(session.distributed, "resolve_device", lambda accelerator: accelerator.device)
+    gpu, cpu = (SimpleNamespace(device=torch.device(name), num_processes=1) for name in ("cuda", "cpu"))
+    both = recipe(accumulate=2, compile=mode)
+    with pytest.raises(UserError, match=rf"train\.accumulate=2: .* train\.compile={mode}") as caught:
+        session.check_trainable(both, gpu)
+    assert "train.compile=true" in caught.value.hint
+    with pytest.raises(UserError, match=r"train\.accumulate=2"):
+        prepare_step(net(), both, (8, 8), gpu.device, "fp32")
+    for other, accelerator in (
+        (recipe(accumulate=2, compile=True), gpu), (recipe(compile=mode), gpu), (both, cpu),
+    ):  # fmt: skip
+        assert session.check_trainable(other, accelerator) == "fp32"
 
 
 def test_default_is_no_part_of_the_digest() -> None:

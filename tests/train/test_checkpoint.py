@@ -4,8 +4,11 @@ import errno
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from attncli.errors import RunFailedError, UserError
@@ -98,6 +101,28 @@ def test_damaged_checkpoints(made, damage):
         load_weights(made, net())  # as `eval`, `predict`, `export` and `look` do
     run(net(), recipe(epochs=1), made)  # without resume it is replaced
     assert len(run(net(), recipe(epochs=1), made, resume=True)) == 1
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), RuntimeError("CUDA error: x")])
+def test_a_device_that_fails_is_no_foreign_checkpoint(made, monkeypatch, error):
+    """A GPU that others fill while a training resumes is told as it is: nobody is to throw the checkpoint away."""
+    monkeypatch.setattr(checkpoint.optim, "restore_optimizer", Mock(side_effect=error))
+    with pytest.raises((RunFailedError, RuntimeError), match=r"out of memory|CUDA error: x") as caught:
+        resume(made)
+    assert "--fresh" not in getattr(caught.value, "hint", "")
+
+
+@pytest.mark.parametrize("method", ["read_text", "read_bytes"])  # of the state, of the tensors
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_a_checkpoint_that_cannot_be_read_is_not_damaged(made, monkeypatch, method, number):
+    """A network drive that fails for a while: the reason is told, and nobody is to throw the checkpoint away."""
+    monkeypatch.setattr(Path, method, Mock(side_effect=OSError(number, os.strerror(number))))
+    for read in (lambda: resume(made), lambda: load_weights(made, net())):
+        with pytest.raises(UserError, match=f"cannot read the checkpoint: {os.strerror(number)}") as caught:
+            read()
+        assert "--fresh" not in caught.value.hint
+    monkeypatch.undo()
+    assert len(resume(made)) == 3
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):

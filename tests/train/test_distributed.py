@@ -27,7 +27,7 @@ from pathlib import Path
 from attncli.errors import UserError
 from attncli.train import Interrupted, evaluate_split, init_accelerator, monitor
 from tests.train import case, norms
-from tests.train.test_distributed import ATTENDED, Dry, Smooth, attended, dry, halves
+from tests.train.test_distributed import ATTENDED, Dry, Partial, Smooth, attended, dry, halves
 
 out, folder = Path(sys.argv[1]), Path(sys.argv[2])
 accelerator = init_accelerator()
@@ -66,6 +66,10 @@ try:
     case.run(case.net(), case.recipe(batch_size=7))
 except UserError as error:
     found["odd"] = error.problem
+try:
+    case.run(case.net(Partial), case.recipe())
+except UserError as error:
+    found["partial"] = [error.problem, error.hint]
 (out / f"{rank}.json").write_text(json.dumps(found))
 torch.distributed.destroy_process_group()
 """
@@ -79,6 +83,14 @@ class Smooth(Net):
     def __init__(self) -> None:
         super().__init__()
         self.norm, self.drop = nn.GroupNorm(2, 8), nn.Dropout(0.0)
+
+
+class Partial(Net):
+    """A net with a second head that nothing uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second_head = nn.Linear(8, 4)
 
 
 class Dry(Signalling):
@@ -208,6 +220,15 @@ def test_resumes_to_the_same_figures(two):
 def test_an_odd_batch_is_refused(two):
     """A batch that does not divide would weigh images unequally."""
     assert two[0]["odd"].startswith("train.batch_size: 7 images ")
+
+
+def test_parameters_without_gradients_are_told(two):
+    """One process trains such a network; several end alike in a line that says so."""
+    run(net(Partial), recipe(epochs=1))
+    for found in two:
+        problem, hint = found["partial"]
+        assert "only some of the parameters" in problem
+        assert "one process" in hint
 
 
 def test_cores_are_shared_out(monkeypatch):

@@ -29,6 +29,19 @@ def test_takes_in_running_statistics():
     assert "norm.num_batches_tracked" not in ema.averaged_weights
 
 
+def test_takes_in_complex_weights():
+    """Each part of the number is averaged; counters are still left out."""
+    model = net()
+    model.spectrum = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
+    ema = Ema(model, 0.5)
+    model.spectrum.data.fill_(4 + 8j)
+    ema.update_average(1)  # d = 2 / 11
+    torch.testing.assert_close(ema.averaged_weights["spectrum"], torch.full((2,), (4 + 8j) * 9 / 11))
+    with ema.applied_average():
+        assert model.spectrum[0].item() == pytest.approx((4 + 8j) * 9 / 11, rel=1e-6)
+    assert "norm.num_batches_tracked" not in ema.averaged_weights
+
+
 def test_leaves_out_what_a_schedule_sets():
     """Dynamic convolution is evaluated at the temperature of its epoch, not at an average of temperatures."""
     module = attention.load("dyconv").Attention(channels=4, channels_in=4)

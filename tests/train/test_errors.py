@@ -153,6 +153,14 @@ def test_a_batch_too_small_for_a_norm():
     run(net(Pooled), recipe(batch_size=2, epochs=1))
 
 
+def test_a_part_too_small_for_a_norm():
+    """Of a batch in parts it is the parts that are too many, and the batch has images enough."""
+    with pytest.raises(RunFailedError, match=r"train\.accumulate=4: a norm over a part of one image") as caught:
+        run(net(Pooled), recipe(batch_size=10, accumulate=4))  # 3, 3, 3 and 1
+    assert "fewer parts" in caught.value.hint
+    run(net(Pooled), recipe(batch_size=10, accumulate=3, epochs=1))
+
+
 def test_other_errors_stay():
     """A bug keeps its own error."""
     for kind in (RuntimeError, ValueError):

@@ -1,6 +1,7 @@
 """The loop: what it computes, what it yields, how it fails."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from attncli.data.loader import BatchLayout, iterate_train_batches
 from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Recipe
-from attncli.train import TrainingProgress, evaluate_split, lr_schedule, monitor, train_model
+from attncli.train import TrainingProgress, evaluate_split, loop, lr_schedule, monitor, train_model
 from attncli.train.parameter_groups import group_parameters
 from tests.train.case import Annealed, Net, dataset, net, recipe, run, same
 
@@ -232,3 +233,16 @@ def test_channels_last_is_a_layout_not_a_result():
     assert a.conv2.weight.is_contiguous(memory_format=torch.channels_last)
     assert b.conv2.weight.is_contiguous()
     assert one[-1].train_loss == pytest.approx(two[-1].train_loss, rel=1e-4)
+
+
+@pytest.mark.parametrize(("first_step", "resets"), [(1, 1), (4, 1), (6, 0)])
+def test_the_peak_leaves_out_the_first_step_of_a_process(monkeypatch, first_step, resets):
+    """Also that of a resumed process, in which cuDNN tries its kernels again; the only step of an epoch counts."""
+    calls = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", calls.append)
+    state = SimpleNamespace(step=first_step)
+    session = SimpleNamespace(device=torch.device("cuda"), state=state, epoch_steps=6, has_tried_kernels=False)
+    for step in (*range(first_step, 7), *range(1, 7)):
+        state.step = step
+        loop.forget_kernel_trials(session)
+    assert len(calls) == resets

@@ -93,3 +93,27 @@ def test_a_first_gradient_may_come_late(restored):
     optimizer.step()
     assert early.tolist() == pytest.approx([1 - 1.0 - 1.5 - 1.75] * 3)
     assert late.tolist() == pytest.approx([1 - 1.0 - 1.5] * 3)
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_complex_weights_are_trained(name):
+    """Beside real ones, as the plain loop over parameters does; their state comes back."""
+
+    def make():
+        g = torch.Generator().manual_seed(3)
+        parameters = [torch.randn(3, generator=g), torch.randn(3, generator=g, dtype=torch.complex64)]
+        return torch.nn.ParameterList(parameters)
+
+    train = recipe(optimizer=name, momentum=0.8).train
+    fast, plain = make(), make()
+    ours = optim.build_optimizer([{"params": list(fast), "weight_decay": 0.1}], train, CPU)
+    theirs = REFERENCE[name]([{"params": list(plain), "weight_decay": 0.1}])
+    optim.set_learning_rate(ours, 0.1)
+    for _ in range(3):
+        for parameters, optimizer in ((fast, ours), (plain, theirs)):
+            optimizer.zero_grad()
+            sum((p * p.conj()).real.sum() for p in parameters).backward()
+            optimizer.step()
+        optim.restore_optimizer(ours, {k: v.clone() for k, v in optim.collect_optimizer_tensors(ours).items()})
+    for p, q in zip(fast, plain, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from attncli.trained.corruptions import CORRUPTIONS, SEVERITIES, corrupt_images
+from attncli.trained.corruption_parameters import PARAMETERS, SEVERITIES
+from attncli.trained.corruptions import CORRUPTIONS, _blur_along_line, _blur_through_glass, corrupt_images
 
 
 def draw_photographs(side: int = 32, count: int = 4) -> np.ndarray:
@@ -27,10 +28,11 @@ def test_each_corruption(name: str) -> None:
         assert distance[0] < distance[1]
 
 
-def test_there_are_fifteen_with_five_severities_for_two_sizes() -> None:
+def test_there_are_fifteen_with_five_severities_for_three_sizes() -> None:
     """As in the paper's table."""
     assert len(CORRUPTIONS) == 15
-    assert all(len(table) == len(SEVERITIES) for c in CORRUPTIONS.values() for table in (c.small, c.large))
+    assert CORRUPTIONS.keys() == PARAMETERS.keys()
+    assert all(len(table) == len(SEVERITIES) for p in PARAMETERS.values() for table in (p.small, p.medium, p.large))
 
 
 def test_values_of_the_definitions() -> None:
@@ -57,8 +59,55 @@ def test_blurs_keep_the_mean_and_lose_contrast() -> None:
         assert np.abs(np.diff(blurred, axis=2)).max() < np.abs(np.diff(images.astype(float), axis=2)).max()
 
 
-def test_large_images_get_the_parameters_of_imagenet() -> None:
-    """From 64 px: the noise of severity 1 is 0.08 instead of 0.04."""
-    for side, sd in ((63, 0.04), (64, 0.08)):
-        grey = np.full((2, side, side, 3), 128, np.uint8)
-        assert (corrupt_images(grey, "gaussian-noise", 1) / 255).std() == pytest.approx(sd, rel=0.05)
+@pytest.mark.parametrize(("side", "sd"), [(63, 0.08), (64, 0.12), (127, 0.12), (128, 0.18)])
+def test_parameters_are_those_of_the_size(side: int, sd: float) -> None:
+    """CIFAR-10-C below 64 px, Tiny-ImageNet-C below 128, ImageNet-C above: the noise of severity 3."""
+    grey = np.full((2, side, side, 3), 128, np.uint8)
+    assert (corrupt_images(grey, "gaussian-noise", 3) / 255).std() == pytest.approx(sd, rel=0.05)
+
+
+def copy_near_pixels(image: np.ndarray, generator: np.random.Generator, reach: int, rounds: int) -> np.ndarray:
+    """The published loop over an image (H, W, 3): what it swaps are views, so a pixel changes and the other does not.
+
+    From the last row and column it goes up to the one after `reach`; the shifts are -reach to reach - 1.
+    """
+    x, side = image.copy(), len(image)
+    for _ in range(rounds):
+        for h in range(side - reach, reach, -1):
+            for w in range(side - reach, reach, -1):
+                dx, dy = generator.integers(-reach, reach, size=2)
+                x[h, w], x[h + dy, w + dx] = x[h + dy, w + dx], x[h, w]
+    return x
+
+
+@pytest.mark.parametrize(("reach", "rounds"), [(1, 1), (1, 2), (3, 2)])
+def test_glass_moves_pixels_as_published(reach: int, rounds: int) -> None:
+    """With a blur too narrow to change anything, the pixels are those of the published loop."""
+    image = np.random.default_rng(0).integers(256, size=(16, 16, 3), dtype=np.uint8)
+    expected = copy_near_pixels(image, np.random.default_rng(1), reach, rounds)
+    x = image[None].astype(np.float32) / 255
+    y = _blur_through_glass(x, np.random.default_rng(1), (0.01, reach, rounds))
+    assert np.array_equal(np.round(y[0] * 255).astype(np.uint8), expected)
+
+
+@pytest.mark.parametrize("angle", [0, 30, -45, -110])
+def test_motion_is_blurred_as_by_imagemagick(angle: float) -> None:
+    """Each pixel is a mean of those from it on, up to twice the radius; beyond the edge the last one repeats."""
+    image = np.random.default_rng(0).random((24, 20, 3)).astype(np.float32)
+    radius, sigma = 7, 6.0
+    expected, total = np.zeros(image.shape), 0.0
+    for i in range(2 * radius + 1):
+        weight = np.exp(-(i**2) / (2 * sigma**2))
+        rows = np.arange(24) + round(i * np.sin(np.deg2rad(angle)))
+        columns = np.arange(20) + round(i * np.cos(np.deg2rad(angle)))
+        expected += weight * image[np.ix_(rows.clip(0, 23), columns.clip(0, 19))]
+        total += weight
+    assert np.allclose(_blur_along_line(image, radius, sigma, angle), expected / total, atol=1e-5)
+
+
+def test_motion_is_as_long_as_published() -> None:
+    """A point of light in an image of ImageNet's size leaves a trace of more than its radius, 15 px, at severity 4."""
+    dark = np.zeros((4, 128, 128, 3), np.uint8)
+    dark[:, 64, 64] = 255
+    lit = corrupt_images(dark, "motion-blur", 4).any((0, 1, 3))
+    assert np.ptp(np.flatnonzero(lit)) > 20

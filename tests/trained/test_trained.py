@@ -1,12 +1,12 @@
-"""Trained networks leave: exported and loaded back, classifying files, evaluated elsewhere, fine-tuned."""
+"""Trained networks leave: exported and loaded back, classifying files, evaluated elsewhere."""
 
+import gc
 import itertools
 import json
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import pytest
@@ -14,12 +14,13 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from attncli import data, model
 from attncli import recipe as recipes
 from attncli.analysis.compare import compare_variants
 from attncli.analysis.comparison_row import ComparisonRow
-from attncli.commands.eval import EvaluatedRun
+from attncli.commands.eval import EvaluatedRun, _evaluate_run
 from attncli.errors import RunFailedError, UserError
 from attncli.interpret.load_run import load_finished_run
 from attncli.model import InputSpec
@@ -31,8 +32,6 @@ from attncli.runs import read_folder_runs
 from attncli.track.predictions import ImagePredictions, write_predictions
 from attncli.track.provenance import DatasetInfo, begin_provenance, end_provenance, write_provenance
 from attncli.train.evaluation import evaluate_split
-from attncli.train.fine_tuning import FrozenBatchNorm, freeze_parts
-from attncli.train.parameter_groups import group_parameters
 from attncli.trained import ImageClassifier, corruptions, export, load_trained_network
 from attncli.trained.evaluate import (
     EvaluationRequest,
@@ -157,38 +156,6 @@ def test_a_pretrained_run_counts_by_its_content(folder: Path, tmp_path: Path) ->
     assert Recipe().compute_digest() not in digests
 
 
-def test_parts_are_frozen_and_slowed_down() -> None:
-    """Factor 0 freezes weights and batch norms; the mechanism inside a frozen stage goes on training."""
-    base = with_model(Recipe(), backbone="resnet20", attn="eca")
-    factors = {"stem": 0.0, "stage1": 0.0, "stage2": 0.1}
-    recipe = base.model_copy(update={"train": base.train.model_copy(update={"lr_factors": factors})})
-    net = model.build(recipe, SPEC)
-    parts = freeze_parts(net, recipe, (8, 8))
-    assert parts is not None
-    assert set(parts.values()) == {"stem", "stage1", "stage2", "stage3", "classifier", "attention"}
-    frozen = {parts[name] for name, parameter in net.named_parameters() if not parameter.requires_grad}
-    assert frozen == {"stem", "stage1"}
-    norms = [module for module in net.train().modules() if isinstance(module, FrozenBatchNorm)]
-    assert len(norms) == 1 + 2 * 3  # the stem's, and two in each of the three blocks of stage 1
-    assert not any(norm.training for norm in norms)
-    groups = group_parameters(net, recipe.train, "eca", parts)
-    scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
-    named = {parts[name]: scales.get(id(p)) for name, p in net.named_parameters()}
-    assert named == {"stem": None, "stage1": None, "stage2": 0.1, "stage3": 1, "classifier": 1, "attention": 1}
-    assert recipe.compute_digest() != base.compute_digest()
-
-
-def test_wrong_factors_are_refused() -> None:
-    """An unknown part, and a network of which nothing is left to train."""
-    base = with_model(Recipe(), backbone="resnet20", attn="none")
-    net = model.build(base, SPEC)
-    everything = dict.fromkeys(("stem", "stage1", "stage2", "stage3", "classifier"), 0.0)
-    for factors, text in (({"stage4": 1.0}, "stage4"), (everything, "every part is frozen")):
-        recipe = base.model_copy(update={"train": base.train.model_copy(update={"lr_factors": factors})})
-        with pytest.raises(UserError, match=text):
-            freeze_parts(net, recipe, (8, 8))
-
-
 def test_evaluation_elsewhere_is_that_of_the_run(folder: Path) -> None:
     """On its own test set as a run evaluates it; corruptions are the same for every call and change the result."""
     trained = load_trained_network(folder)
@@ -198,7 +165,7 @@ def test_evaluation_elsewhere_is_that_of_the_run(folder: Path) -> None:
     assert (own.count_correct(), own.images) == (predictions.mark_correct().sum(), len(predictions.labels))
     again = evaluate_split(trained.net, images.test, images, trained.recipe, name="test")
     assert (own.images, own.top1, own.loss) == (382, again.top1, pytest.approx(again.loss))
-    noisy = EvaluationRequest(data_values={}, corruptions=("gaussian-noise", "fog"), severity=5)
+    noisy = EvaluationRequest(data_values={}, corruptions=("gaussian-noise", "fog"), severities=(5,))
     first, second = (evaluate_elsewhere(trained, images, noisy) for _ in range(2))
     assert [e.confusion for e, _ in first] == [e.confusion for e, _ in second]
     assert [e.split for e, _ in first] == ["gaussian-noise-5", "fog-5"]
@@ -280,8 +247,7 @@ def test_a_variant_with_a_failed_seed_is_not_judged_elsewhere_either(
     def evaluate_run(folder: Path, _: EvaluationRequest) -> EvaluatedRun:
         recipe = recipes.read(folder / "recipe.yaml")
         right = 500 + 3 * recipe.seed + (200 + recipe.seed if recipe.model.attn == "eca" else 0)
-        trained = SimpleNamespace(folder=folder, recipe=recipe)
-        return EvaluatedRun(cast(TrainedNetwork, trained), [make_evaluation([True] * right + [False] * (1000 - right))])
+        return EvaluatedRun(folder, recipe, [make_evaluation([True] * right + [False] * (1000 - right))])
 
     monkeypatch.setattr("attncli.commands.eval._evaluate_run", evaluate_run)
     table = line("eval", "all", "--split", "val")
@@ -298,13 +264,28 @@ def test_variants_that_are_not_evaluated_are_told(tmp_path: Path, monkeypatch: p
     def evaluate_run(folder: Path, _: EvaluationRequest) -> EvaluatedRun:
         recipe = recipes.read(folder / "recipe.yaml")
         right = 500 + 3 * recipe.seed + len(recipe.model.attn)
-        trained = SimpleNamespace(folder=folder, recipe=recipe)
-        return EvaluatedRun(cast(TrainedNetwork, trained), [make_evaluation([True] * right + [False] * (1000 - right))])
+        return EvaluatedRun(folder, recipe, [make_evaluation([True] * right + [False] * (1000 - right))])
 
     monkeypatch.setattr("attncli.commands.eval._evaluate_run", evaluate_run)
     names = [f"{attn}-resnet20-s{seed}" for attn, seed in itertools.product(("none", "eca"), range(2))]
     assert "2 further variants of the same baseline left out" in line("eval", *names, "--split", "val").err
     assert "left out" not in line("eval", "all", "--split", "val").err
+
+
+def test_networks_that_were_evaluated_are_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a hundred runs would fill the memory before the first row is printed."""
+    networks: list[weakref.ref[torch.nn.Module]] = []
+
+    def load(folder: Path) -> TrainedNetwork:
+        trained = load_trained_network(folder)
+        networks.append(weakref.ref(trained.net))
+        return trained
+
+    monkeypatch.setattr("attncli.trained.load_trained_network", load)
+    evaluated = _evaluate_run(folder, EvaluationRequest(data_values={}))
+    gc.collect()
+    assert len(evaluated.evaluations) == 1
+    assert [network() for network in networks] == [None]
 
 
 def test_a_network_of_another_device_is_evaluated_here() -> None:
@@ -419,11 +400,49 @@ def test_predictions_are_those_of_the_network(folder: Path, tmp_path: Path) -> N
         predict_files(trained, [tmp_path / "notes.txt"])
 
 
+def test_predictions_see_what_the_tests_saw(tmp_path: Path) -> None:
+    """With resized crops the test images of a dataset in memory are shown whole: data.centre is noted to do nothing."""
+    folder, recipe = trained_run(tmp_path / "runs", data__crop="resized")
+    test = data.load(recipe.resolve_data(), cache=tmp_path / "cache").test
+    Image.fromarray(test.images[0].movedim(0, -1).numpy()).save(tmp_path / "a.png")
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))  # whose probabilities differ with every pixel
+    trained = replace(load_trained_network(folder), net=linear)
+    (prediction,) = predict_files(trained, [tmp_path / "a.png"], top=10)
+    with torch.no_grad():
+        expected = ImageClassifier(trained)(test.images[:1].float() / 255).softmax(1)[0].sort(descending=True).values
+    assert prediction.probabilities == pytest.approx(expected.tolist(), abs=1e-5)
+    done = line("eval", str(folder), "--set", "data.centre=1.0", "--runs", str(tmp_path / "runs"))
+    assert "data.centre has no effect" in done.err
+
+
 def test_runs_of_other_folders_are_compared(folder: Path, tmp_path: Path) -> None:
     """They are given by path; the folder of runs of the options has none of them."""
     paths = [str(shutil.copytree(folder, tmp_path / place / folder.name)) for place in ("here", "there")]
     table = line("eval", *paths, "--corruption", "jpeg", "--format", "markdown", "--runs", str(tmp_path)).out
     assert any(text.split()[:3] == ["|", "eca", "|"] for text in table.splitlines()), table
+
+
+def test_a_sheet_shows_the_first_images_after_the_predictions(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The predictions are there even if the sheet cannot be written; of thousands of images it would take hours."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("attncli.commands.predict.MOST_DRAWN", 2)
+    for name in "abc":
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(f"{name}.png")
+    drawn: list[int] = []
+
+    def draw(images: list[Image.Image], labels: list[str], title: str, path: Path) -> None:
+        drawn.append(len(images))
+        assert len(labels) == len(images)
+        raise UserError(f"{path}: no room", "")
+
+    monkeypatch.setattr("attncli.report.contact_sheet.draw_contact_sheet", draw)
+    files = ("a.png", "b.png", "c.png")
+    done = line("predict", "eca-resnet20-s0", *files, "--sheet", "s.png", "--runs", str(folder.parent))
+    assert done.code == 2
+    assert [row.partition(",")[0] for row in done.out.splitlines()] == ["file", *files]
+    assert drawn == [2]
 
 
 def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

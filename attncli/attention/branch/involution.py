@@ -8,8 +8,9 @@ Stands for a 3x3 convolution; the norm and ReLU that follow it stay. k 7, W1 has
 C^2 / 4 + C / 2 + k^2 G (C / 4 + 1) numbers. Cost: (C / 4 + k^2 C / 64) C HW multiply-adds, and k^2 C HW products that
 count as element-wise work here. Nothing bounds the kernels.
 
-Where the sources differ: little. RedNet has an involution in its stem too (15.54 M, here 15.53 M). The official class
-fails on odd maps with stride 2; here the last mean is then over what is left. timm removed it as not worth its cost.
+Where the sources differ: little. Weights are Kaiming normal (fan out) and biases 0, as the official code's mmcv draws
+them. RedNet has an involution in its stem too (15.54 M, here 15.53 M). The official class fails on odd maps with stride
+2; here the last mean is then over what is left. timm removed it as not worth its cost.
 """
 
 from torch import Tensor, nn
@@ -67,6 +68,9 @@ class Attention(nn.Module):
         self.reduce = nn.Conv2d(channels, hidden, 1, bias=False)
         self.norm = nn.BatchNorm2d(hidden)
         self.expand = nn.Conv2d(hidden, kernel * kernel * self.groups, 1)
+        for layer in (self.reduce, self.expand):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.expand.bias)  # type: ignore[arg-type]  # torch types it as optional
 
     def forward(self, x: Tensor) -> Tensor:
         """Sum each position's window up with its own kernel."""

@@ -16,7 +16,9 @@
     number   := 100, 1_000, 1e-3, 2.53M, 4k, 1.8G, 3 %
 
 Names of a user's files (`"mine.py:Net"`), of timm and of combinations (`"se+simam"`) stand in quotes.
-A chain a < b < c means a < b and b < c. Names may contain "-", so subtraction needs a space before it.
+A chain a < b < c means a < b and b < c.
+A tolerance in % is a share of the value before it: `~ 2.5M +- 5 %`. Beside accuracies and values in % it is in points.
+Names may contain "-", so subtraction needs a space before it.
 """
 
 from attncli.claims.language.format import format_tree
@@ -38,6 +40,7 @@ from attncli.claims.language.tree import (
     NetworkExpression,
     Number,
     Quantity,
+    iterate_nodes,
     iterate_quantities,
 )
 
@@ -59,6 +62,7 @@ __all__ = [
     "Number",
     "Quantity",
     "format_tree",
+    "iterate_nodes",
     "iterate_quantities",
     "parse_claim",
 ]

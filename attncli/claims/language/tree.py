@@ -148,10 +148,16 @@ class ClaimTree:
 
 def iterate_quantities(tree: ClaimTree | ComparisonChain | ComparisonLink | Expression) -> Iterator[Quantity]:
     """Yield the quantities of a tree from left to right, repeated ones too."""
-    if isinstance(tree, Quantity):
-        yield tree
+    return (node for node in iterate_nodes(tree) if isinstance(node, Quantity))
+
+
+def iterate_nodes(
+    tree: ClaimTree | ComparisonChain | ComparisonLink | Expression,
+) -> Iterator[ClaimTree | ComparisonChain | ComparisonLink | Expression]:
+    """Yield a tree and everything in it, from left to right, the outer ones first."""
+    yield tree
     for child in _list_children(tree):
-        yield from iterate_quantities(child)
+        yield from iterate_nodes(child)
 
 
 def _list_children(

@@ -68,7 +68,7 @@ _CONTENDER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--against",
         type=click.Path(path_type=Path, dir_okay=False, exists=True),
-        help="Compare with the latest bench in this file.",
+        help="Compare with the latest bench in this file; a verdict needs three rounds of both.",
     ),
     device_option,
     json_option,
@@ -107,48 +107,61 @@ def check_requested_device() -> None:
         choose_device()
 
 
+def read_earlier_rows(kind: str, against: Path | None) -> list[dict[str, Any]]:
+    """Return the rows of the latest bench of a kind in the file `against`, none for None. Raises UserError."""
+    from attncli.benchmark.history import read_last_entry
+
+    return list(read_last_entry(against, kind)["rows"]) if against else []
+
+
 def report_bench_rows(
-    kind: str, rows: "Iterable[TrainingBenchRow]", history: Path, against: Path | None, as_json: bool
+    kind: str,
+    rows: "Iterable[TrainingBenchRow]",
+    history: Path,
+    earlier_rows: Sequence[Mapping[str, Any]],
+    as_json: bool,
 ) -> None:
     """Print each row on stderr when it is measured, then add all to the history and print them on stdout.
 
-    Ctrl-C and SIGTERM end the measuring; what there is by then is added and printed, and the exit code is 130.
+    Ctrl-C, SIGTERM and a contender that dies end the measuring; what there is by then is added and printed. The exit
+    code is 130 or that of the error.
 
     Args:
         kind: `train` or `eval`, under which the history keeps them.
         rows: the rows, measured one by one.
         history: file to which they are added.
-        against: file with an earlier bench to compare with, or None.
+        earlier_rows: those of an earlier bench to compare with.
         as_json: whether stdout gets JSON.
 
     Raises:
-        RunFailedError: no row was measured in time.
+        RunFailedError: a contender died, or no row was measured in time.
         SystemExit: it was stopped.
     """
     from attncli.benchmark import history as past
     from attncli.benchmark import results
     from attncli.report.table import print_rows
 
-    earlier_bench = past.read_last_entry(against, kind) if against else {"rows": []}
     recorded_rows, shown_rows = [], []
-    is_stopped = False
+    failure: BaseException | None = None
     try:
         with sigterm_as_interrupt():
             for row in rows:
                 recorded_rows.append(asdict(row))
-                earlier_row = past.find_earlier_row(earlier_bench["rows"], recorded_rows[-1], results.COMPARED_KEYS)
+                earlier_row = past.find_earlier_row(earlier_rows, recorded_rows[-1], results.COMPARED_KEYS)
                 shown_rows.append(results.format_training_row(row, earlier_row))
                 echo_progress("  ".join(f"{k} {v}" for k, v in shown_rows[-1].items()))
     except KeyboardInterrupt:
-        is_stopped = True
+        failure = SystemExit(130)
+    except RunFailedError as error:
+        failure = error
     if recorded_rows:
         append_to_history(history, kind, recorded_rows)
         if as_json:
             echo_json(recorded_rows)
         else:
             print_rows(shown_rows)
-    if is_stopped:
-        raise SystemExit(130)
+    if failure:
+        raise failure
     if not recorded_rows:
         raise RunFailedError("the time was over before a round was complete", "give more: --minutes")
 

@@ -9,6 +9,7 @@ from attncli.commands.bench._contenders import (
     contender_options,
     echo_progress,
     make_bench_settings,
+    read_earlier_rows,
     report_bench_rows,
 )
 
@@ -42,6 +43,7 @@ def command(
     from attncli.benchmark.turns import BenchLimit
 
     check_requested_device()
+    earlier_rows = read_earlier_rows("eval", against)
     settings = make_bench_settings(backbone, attn, steps, batch_size)
     rows = evaluation.bench_evaluation(settings, BenchLimit(rounds, 60 * minutes), echo_progress)
-    report_bench_rows("eval", rows, history, against, as_json)
+    report_bench_rows("eval", rows, history, earlier_rows, as_json)

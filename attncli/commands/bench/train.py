@@ -11,6 +11,7 @@ from attncli.commands.bench._contenders import (
     contender_options,
     echo_progress,
     make_bench_settings,
+    read_earlier_rows,
     report_bench_rows,
 )
 
@@ -54,10 +55,11 @@ def command(
     from attncli.benchmark.turns import BenchLimit
 
     check_requested_device()
-    settings = make_bench_settings(backbone, attn, steps, batch_size)
     chosen_rivals = _require_rivals(rivals or training.RIVALS, CONTENDERS[1:])
+    earlier_rows = read_earlier_rows("train", against)
+    settings = make_bench_settings(backbone, attn, steps, batch_size)
     rows = training.bench_training(settings, BenchLimit(rounds, 60 * minutes), chosen_rivals, echo_progress)
-    report_bench_rows("train", rows, history, against, as_json)
+    report_bench_rows("train", rows, history, earlier_rows, as_json)
 
 
 def _require_rivals(rivals: Sequence[str], known_rivals: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands._output import echo_json, json_option
+from attncli.commands._output import echo_json, echo_note, json_option
 from attncli.errors import RunFailedError
 from attncli.quantities import format_quantity
 
@@ -15,7 +15,8 @@ from attncli.quantities import format_quantity
 def command(file: Path, as_json: bool) -> None:
     """Check a file of results: form, digests, recipes, numbers of images, copies, and whether speeds are possible.
 
-    Prints one line per problem. Exit code 1 if there is one, 2 if FILE is no file of results.
+    Prints one line per problem. Exit code 1 if there is one, 2 if FILE is no file of results. Code and files of the
+    user do not travel: digests that count them are not checked, and a note says so.
 
     More in `attncli help evidence`.
 
@@ -25,16 +26,19 @@ def command(file: Path, as_json: bool) -> None:
     """
     from tempfile import TemporaryDirectory
 
-    from attncli.result_checks import find_result_problems
+    from attncli.result_checks import describe_unchecked_digests, find_result_problems
     from attncli.result_files import extract_results
 
     with TemporaryDirectory(prefix="attncli-results-") as folder:
         target = Path(folder)
         info = extract_results(file, target)
         problems = find_result_problems(target, info)
+        note = describe_unchecked_digests(target)
+    if note:
+        echo_note(f"note: {note}")
     count = len(info.get("runs", []))
     if as_json:
-        echo_json({"file": str(file), "runs": count, "problems": problems})
+        echo_json({"file": str(file), "runs": count, "problems": problems, "note": note})
     else:
         for problem in problems:
             click.echo(problem)

@@ -11,6 +11,7 @@ from attncli.recipe import Data
 ORIGIN = "download"
 CLASS_COUNT = 10
 SIDE = 32
+IN_MEMORY = True
 PRINTED_NAME = "CIFAR-10"
 HOLDS = ("cifar-10-batches-py",)
 

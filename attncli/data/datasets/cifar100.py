@@ -11,6 +11,7 @@ from attncli.recipe import Data
 ORIGIN = "download"
 CLASS_COUNT = 100
 SIDE = 32
+IN_MEMORY = True
 PRINTED_NAME = "CIFAR-100"
 HOLDS = ("cifar-100-python",)
 

@@ -23,6 +23,7 @@ from attncli.data.paths import DataPaths
 from attncli.data.readers.in_memory import check_image_memory
 from attncli.data.registry import DATASETS, read_base
 from attncli.dataset_catalog import has_origin
+from attncli.errors import UserError
 from attncli.recipe import Data
 from attncli.seeds import derive_seed
 
@@ -44,7 +45,12 @@ class Motion:
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:
-    """Return clips of the dataset data.of. Raises UserError for a generated base, or one that cannot be read."""
+    """Return clips of the dataset data.of.
+
+    Raises UserError for resized crops, and for a base that is generated or cannot be read.
+    """
+    if data.crop == "resized":
+        raise UserError("data.crop: resized crops are not for clips", "data.crop: pad")
     allowed = tuple(name for name in DATASETS if not has_origin(name, "generated"))
     base = read_base(data, paths, allowed, data.image_size)
     splits = {"train": base.train, "val": base.val, "test": base.test}
@@ -71,7 +77,7 @@ def _make_clip_split(base: LazySplit, frames: int, name: str) -> LazySplit:
         row_motion = Motion(**{k: v[rows] for k, v in vars(motion).items()})
         return make_image_array(render_clips(base.read(rows).values, row_motion, frames))
 
-    return LazySplit(base.labels, read_rows)
+    return LazySplit(base.labels, read_rows, base.files, base.groups)
 
 
 def draw_motion(count: int, seed: int) -> Motion:

@@ -21,6 +21,7 @@ ORIGIN = "embedded"
 ALIASES = ("sklearn-digits",)
 CLASS_COUNT = 10
 SIDE = 8
+IN_MEMORY = True
 GREY_ON_BLACK = True
 FIRST_OF_FORM = (0, 130, 256, 386, 516, 646, 776, 1029, 1157, 1287, 1415, 1667)  # two hold two forms each
 FIRST_TEST_ROW = 1415

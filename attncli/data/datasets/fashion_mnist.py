@@ -13,6 +13,7 @@ ORIGIN = "download"
 ALIASES = ("fmnist",)
 CLASS_COUNT = 10
 SIDE = 28
+IN_MEMORY = True
 GREY_ON_BLACK = True
 HOLDS = ("FashionMNIST/raw",)
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")

@@ -19,7 +19,7 @@ import pyarrow as pa
 from attncli.data.dataset import DatasetSource
 from attncli.data.images.files import ImageFile
 from attncli.data.paths import DataPaths
-from attncli.data.readers.columns import ColumnNames, check_groups, name_columns, name_labels, read_labels
+from attncli.data.readers.columns import ColumnNames, check_groups, name_columns, read_labels
 from attncli.data.readers.image_files import make_image_source
 from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
 from attncli.data.readers.split_names import assign_splits, check_unused_splits
@@ -64,7 +64,8 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
         split: replace(listing, opener=_make_cell_opener(tables[table_names[split]], columns[split][0], datasets))
         for split, listing in group_by_class(rows, location).items()
     }
-    source = make_image_source(listings, Path("hf") / data.of, data, paths)
+    root = Path("/hf") / data.of  # no folder; absolute, so that the cache has one entry in whatever folder one works
+    source = make_image_source(listings, root, data, paths)
     return replace(source, origin=f"hub: {data.of}")
 
 
@@ -95,7 +96,7 @@ def _list_hub_rows(split: str, table: Any, label: str, group: str | None, locati
     except (pa.ArrowException, OverflowError) as error:
         raise UserError(f"{location}: the column '{label}' holds no labels", "--set data.label_column=NAME") from error
     names = getattr(table.features[label], "names", None)
-    labels = name_labels(read_labels(values, f"{location}: {split}"), names, location)
+    labels = read_labels(values, f"{location}: {split}")
     fingerprint = int(hashlib.sha256(str(table._fingerprint).encode()).hexdigest()[:15], 16)  # changes with the content
     files = [ImageFile(f"{split}#{row}", fingerprint, 0) for row in range(len(labels))]
     if group is not None and group not in table.features:

@@ -11,6 +11,7 @@ from attncli.recipe import Data
 ORIGIN = "download"
 CLASS_COUNT = 10
 SIDE = 28
+IN_MEMORY = True
 GREY_ON_BLACK = True
 HOLDS = ("MNIST/raw",)
 

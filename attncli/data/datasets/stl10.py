@@ -11,6 +11,7 @@ from attncli.recipe import Data
 ORIGIN = "download"
 CLASS_COUNT = 10
 SIDE = 96
+IN_MEMORY = True
 HOLDS = ("stl10_binary",)
 
 

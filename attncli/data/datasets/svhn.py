@@ -12,6 +12,7 @@ from attncli.recipe import Data
 ORIGIN = "download"
 CLASS_COUNT = 10
 SIDE = 32
+IN_MEMORY = True
 PRINTED_NAME = "SVHN"
 HOLDS = ("train_32x32.mat", "test_32x32.mat")
 

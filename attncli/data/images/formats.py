@@ -21,6 +21,12 @@ SIGNATURES = {
     f"a camera's raw file: {CONVERT}": (b"FUJIFILMCCD-RAW", b"IIU\x00", b"IIRO", b"IIRS", b"MMOR"),
     f"OpenEXR: {CONVERT}": (b"v/1\x01",),
     f"Radiance HDR: {CONVERT}": (b"#?RADIANCE", b"#?RGBE"),
+    f"a TIFF or raw file that is broken, or has bands or bits that Pillow lacks: {CONVERT}": (
+        b"II*\0",
+        b"MM\0*",
+        b"II+\0",
+        b"MM\0+",
+    ),
     "a PDF": (b"%PDF",),
     f"SVG, a drawing: {CONVERT}": (b"<svg",),
     "an archive": (b"PK\x03\x04", b"\x1f\x8b", b"Rar!", b"7z\xbc\xaf"),

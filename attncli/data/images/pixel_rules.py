@@ -43,15 +43,17 @@ class PixelRules:
     grey_range: the values of 16-bit grey images that become black and white; None if they must be read first.
     follows_orientation: whether images are turned as EXIF's orientation says.
     max_pixels: the largest image that is decoded.
+    refuses_32_bits: whether grey_range is no range for 32 bits per pixel, as it is the default of published images.
     """
 
     background: tuple[int, int, int] | None = None
     grey_range: tuple[float, float] | None = FULL_RANGE
     follows_orientation: bool = False
     max_pixels: int = field(default=DEFAULT_MAX_PIXELS, repr=False)  # no part of cache keys: it changes no pixel
+    refuses_32_bits: bool = field(default=False, repr=False, compare=False)  # no part either: such images are an error
 
 
-PLAIN_RULES = PixelRules()
+PLAIN_RULES = PixelRules(refuses_32_bits=True)
 
 
 def choose_pixel_rules(data: Data) -> PixelRules:
@@ -67,6 +69,7 @@ def choose_pixel_rules(data: Data) -> PixelRules:
         grey_range=FULL_RANGE if grey_range is None and is_published else grey_range,
         follows_orientation=not is_published if data.orientation == "auto" else data.orientation == "follow",
         max_pixels=DEFAULT_MAX_PIXELS if data.max_pixels is None else data.max_pixels,
+        refuses_32_bits=grey_range is None and is_published,
     )
 
 
@@ -75,7 +78,7 @@ def convert_to_rgb(image: Image.Image, rules: PixelRules) -> Image.Image:
 
     Raises:
         DeepGreyError: for a 16-bit grey image without `rules.grey_range`.
-        ValueError: for 32 bits per pixel without a range.
+        ValueError: for 32 bits per pixel, as Pillow also reads PGM of 16 bits, without a range.
     """
     turn = _find_turn(image, rules)
     if image.mode == "RGB" and "transparency" not in image.info:
@@ -83,8 +86,8 @@ def convert_to_rgb(image: Image.Image, rules: PixelRules) -> Image.Image:
     elif image.mode.startswith("I;16"):
         image = _convert_deep_grey(np.asarray(image), rules.grey_range)
     elif image.mode in ("I", "F"):
-        if rules.grey_range in (None, FULL_RANGE):
-            raise ValueError(f"32 bits per pixel (mode {image.mode}) have no known scale; data.grey_range=[LOW,HIGH]")
+        if rules.grey_range is None or rules.refuses_32_bits:
+            raise ValueError(f"grey of mode {image.mode} has no known scale; data.grey_range=[LOW,HIGH] gives one")
         image = _scale_grey(np.asarray(image), *rules.grey_range)
     elif _has_alpha(image) and rules.background is not None:
         image = image.convert("RGBA")
@@ -121,7 +124,7 @@ def find_traits(image: Image.Image, rules: PixelRules) -> set[str]:
 def exceeds_range(image: Image.Image, rules: PixelRules) -> bool:
     """Return whether an image of deep grey has values that `rules.grey_range` makes black or white with others."""
     is_deep = image.mode.startswith("I;16") or image.mode in ("I", "F")
-    if not is_deep or rules.grey_range in (None, FULL_RANGE):
+    if not is_deep or rules.grey_range is None:
         return False
     values, (low, high) = np.asarray(image), rules.grey_range
     return bool(values.min() < low or values.max() > high)

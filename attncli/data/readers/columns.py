@@ -170,22 +170,6 @@ def _is_missing(value: object) -> bool:
     return value is None or (isinstance(value, int | float) and not value >= 0)
 
 
-def name_labels(labels: Sequence[Label], names: Sequence[str] | None, location: str) -> list[Label]:
-    """Return the names of the labels' classes; without names, or for texts, the labels as they are.
-
-    With k names, labels from 1 to k count from 1. Raises UserError for a number that has no name.
-    """
-    numbers = [label for label in labels if isinstance(label, int)]
-    if names is None or not numbers:
-        return list(labels)
-    first = 1 if max(numbers) == len(names) and min(numbers) > 0 else 0
-    if max(numbers) - first >= len(names):
-        raise UserError(
-            f"{location}: label {max(numbers)}, but names for {format_quantity(len(names), 'class')}", "fix the schema"
-        )
-    return [names[label - first] for label in numbers]
-
-
 def describe_arrow_error(error: Exception) -> str:
     """Return the first line of an error of Arrow."""
     return (str(error).splitlines() or [type(error).__name__])[0]

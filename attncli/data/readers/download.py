@@ -1,7 +1,7 @@
 """Getting the files of a dataset: read them if they are there, else download, check and unpack them.
 
 A download is whole or not there, and resumes after an interruption. (pooch checks, unpacks and shows progress too, but
-it does not resume, and the largest archives here have 340 MB.) Only one process downloads at a time.
+it does not resume, and the largest archive here has 2.6 GB.) Only one process downloads at a time.
 """
 
 import gzip
@@ -174,7 +174,10 @@ def _replace_path(item: Path, target: Path) -> None:
 
 
 def _download_rest(url: str, path: Path, activity: str, progress: ProgressCallback) -> None:
-    """Append the rest of a file to the part that is there, or write all of it if the server cannot send a rest."""
+    """Append the rest of a file to the part that is there, or write all of it if the server cannot send a rest.
+
+    Raises OSError if the server sends less than it announced.
+    """
     present_bytes = path.stat().st_size if path.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={present_bytes}-"} if present_bytes else {})
     try:
@@ -188,6 +191,8 @@ def _download_rest(url: str, path: Path, activity: str, progress: ProgressCallba
         while block := response.read(BLOCK):
             file.write(block)
             progress(activity, file.tell(), max(total, file.tell()))
+        if file.tell() < total:  # Python reports no error
+            raise OSError(f"the connection ended after {file.tell():,} of {total:,} bytes; the next download resumes")
 
 
 def _new_md5() -> Any:

@@ -46,10 +46,15 @@ def check_foreign_file(path: Path) -> None:
 
 
 def check_foreign_folder(root: Path) -> None:
-    """Raise UserError for a folder that, at any depth, holds nothing but such files and notes beside them."""
+    """Raise UserError for a folder that, at any depth, holds nothing but such files and notes beside them.
+
+    Links to folders may hold anything and are not followed here.
+    """
     first_path, count = None, 0
     for folder, names, files in os.walk(root, followlinks=False):
         names[:] = sorted(name for name in names if not is_system_name(name))
+        if any(Path(folder, name).is_symlink() for name in names):
+            return
         for name in sorted(name for name in files if not is_system_name(name)):
             if _describe_foreign_file(name, name) is not None:
                 first_path, count = first_path or Path(folder, name), count + 1

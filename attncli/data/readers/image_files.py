@@ -20,6 +20,7 @@ from attncli.data.readers.image_groups import find_groups
 from attncli.data.readers.split_folders import LAYOUT
 from attncli.data.readers.split_listing import SplitListing
 from attncli.data.readers.split_names import describe_unused_siblings
+from attncli.data.registry import choose_shown_share
 from attncli.errors import UserError
 from attncli.quantities import format_first, format_quantity
 from attncli.recipe import Data
@@ -107,7 +108,7 @@ def _collect_files(root: Path, listing: SplitListing, rules: PixelRules) -> Imag
 def choose_target(files: ImageFileList, split: str, data: Data) -> Target:
     """Return the size of the decoded images: data.image_size, else that of the first readable training image."""
     if data.size is not None:
-        return Target(*data.size, share=data.centre if data.crop == "resized" else 1.0)
+        return Target(*data.size, share=choose_shown_share(data))
     reason = ""
     for file in files.files:
         try:

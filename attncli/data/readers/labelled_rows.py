@@ -8,6 +8,7 @@ from attncli.data.images.files import ImageFile
 from attncli.data.readers.split_listing import SplitListing
 from attncli.data.readers.split_names import assign_splits
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 
 T = TypeVar("T")
 Label = int | str  # a class number, or the name of a class
@@ -61,8 +62,9 @@ def group_by_class(tables: Mapping[str, Sequence[LabelledRows]], location: str) 
         location: the file, folder or dataset, for errors.
 
     Raises:
-        UserError: if some labels are numbers and some are names.
+        UserError: if some labels are numbers and some are names, or a number has no name.
     """
+    tables = _name_labels(tables, location)
     ordered = [*tables["train"], *(table for split, members in tables.items() if split != "train" for table in members)]
     classes = _order_classes(
         (label for table in ordered for label in table.labels),
@@ -70,6 +72,38 @@ def group_by_class(tables: Mapping[str, Sequence[LabelledRows]], location: str) 
         location,
     )
     return {split: _make_listing(split, members, classes) for split, members in tables.items()}
+
+
+def _name_labels(tables: Mapping[str, Sequence[LabelledRows]], location: str) -> dict[str, list[LabelledRows]]:
+    """Return the tables with the names of classes as labels; texts, and numbers of tables without names, stay.
+
+    With k names, labels from 1 to k count from 1. All tables with the same names decide this together, as one of them
+    may lack the last class. Raises UserError for a number that has no name.
+    """
+    numbers_by_names: dict[tuple[str, ...], set[int]] = {}
+    for table in (table for members in tables.values() for table in members):
+        numbers = {label for label in table.labels if isinstance(label, int)}
+        numbers_by_names.setdefault(tuple(table.names), set()).update(numbers)
+    first_by_names: dict[tuple[str, ...], int] = {}
+    for names, numbers in numbers_by_names.items():
+        if not names or not numbers:
+            continue
+        first_by_names[names] = 1 if max(numbers) == len(names) and min(numbers) > 0 else 0
+        if max(numbers) - first_by_names[names] >= len(names):
+            problem = f"label {max(numbers)}, but names for {format_quantity(len(names), 'class')}"
+            raise UserError(f"{location}: {problem}", "fix the schema")
+    return {
+        split: [_replace_numbers(table, first_by_names.get(tuple(table.names))) for table in members]
+        for split, members in tables.items()
+    }
+
+
+def _replace_numbers(table: LabelledRows, first: int | None) -> LabelledRows:
+    """Return a table with names in place of class numbers that count from `first`; with None, unchanged."""
+    if first is None:
+        return table
+    labels: list[Label] = [table.names[label - first] if isinstance(label, int) else label for label in table.labels]
+    return replace(table, labels=labels)
 
 
 def _make_listing(split: str, tables: Sequence[LabelledRows], classes: Sequence[Label]) -> SplitListing:
@@ -84,7 +118,7 @@ def _make_listing(split: str, tables: Sequence[LabelledRows], classes: Sequence[
         split,
         tuple(map(str, classes)),
         tuple(map(tuple, files.values())),
-        groups=tuple(map(tuple, groups.values())) if all(table.groups for table in tables) else None,
+        groups=tuple(map(tuple, groups.values())) if all(table.groups is not None for table in tables) else None,
     )
 
 

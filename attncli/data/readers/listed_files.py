@@ -68,23 +68,30 @@ def find_listed_files(
         if not _shares_folders(text, file):
             moved.append((text, file.path))
     if missing and not (may_lack and files):
-        if is_base64_image(missing[0]):
-            raise UserError(f"{list_path}: the column of images holds images in base64, not paths", BASE64_HINT)
-        if "://" in missing[-1]:
-            problem = f"{list_path}: the column of images holds addresses, not paths: {missing[-1][:MOST_LETTERS]}"
-            raise UserError(problem, f"fetch the images into {folder}, and list their file names")
-        named = ", ".join(text[:MOST_LETTERS] for text in missing[:SHOWN])
-        hint = f"paths count from {folder}; add the images, or leave their rows out: --set data.bad=skip"
-        if len(missing) == len(paths):
-            parent = quote_word(folder.parent)
-            hint = f"paths count from {folder}; --data-root {parent} reads a list with images beside its folder"
-        if not has_header and missing[0] == paths[0] and len(missing) < len(paths):
-            key = quote_word(f"data.image_column={paths[0]}")
-            hint = f"if the first line names the columns: --set {key}; otherwise: {hint}"
-        raise UserError(
-            f"{list_path}: {len(missing):,} of {format_quantity(len(paths), 'image')} not there: {named}", hint
-        )
+        raise _missing_images_error(folder, paths, missing, list_path, has_header=has_header)
     return ListedFiles(files, moved, rows, missing)
+
+
+def _missing_images_error(
+    folder: Path, paths: Sequence[str], missing: Sequence[str], list_path: Path, *, has_header: bool
+) -> UserError:
+    """Return the error for `missing` ones among the paths of a list, with what is likely the cause."""
+    if is_base64_image(missing[0]):
+        return UserError(f"{list_path}: the column of images holds images in base64, not paths", BASE64_HINT)
+    if "://" in missing[-1]:
+        problem = f"{list_path}: the column of images holds addresses, not paths: {missing[-1][:MOST_LETTERS]}"
+        return UserError(problem, f"fetch the images into {folder}, and list their file names")
+    named = ", ".join(text[:MOST_LETTERS] for text in missing[:SHOWN])
+    hint = f"paths count from {folder}; add the images, or leave their rows out: --set data.bad=skip"
+    is_all = len(missing) == len(paths)
+    if is_all:
+        parent = quote_word(folder.parent)
+        hint = f"paths count from {folder}; --data-root {parent} reads a list with images beside its folder"
+    if not has_header and missing[0] == paths[0] and not (is_all and _parse_path(paths[0]).suffix):
+        key = "data.image_column=NAME" if is_all else quote_word(f"data.image_column={paths[0]}")
+        hint = f"if the first line names the columns: --set {key}; otherwise: {hint}"
+    problem = f"{list_path}: {len(missing):,} of {format_quantity(len(paths), 'image')} not there: {named}"
+    return UserError(problem, hint)
 
 
 def describe_missing_files(missing: Sequence[str], list_path: Path) -> list[str]:

@@ -23,12 +23,11 @@ from attncli.data.readers.columns import (
     choose_image_column,
     describe_arrow_error,
     is_string,
-    name_labels,
     read_class_names,
     read_groups,
     read_labels,
 )
-from attncli.data.readers.file_walk import describe_file, is_file
+from attncli.data.readers.file_walk import describe_file, is_file, walk_folder
 from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split, separate_rows
 from attncli.data.readers.partitions import find_number_columns, read_partition_columns, remove_partitions
 from attncli.data.readers.split_listing import SplitListing, check_class_name
@@ -37,7 +36,6 @@ from attncli.data.readers.split_names import (
     check_unused_splits,
     choose_configuration,
     describe_unused_columns,
-    is_system_name,
     read_split_place,
     unknown_split_error,
 )
@@ -82,7 +80,7 @@ def list_parquet(
         unused, words.union(*map(_list_name_parts, [] if root.is_file() else _list_parquet_files(root))), str(root)
     )
     notes = rows["train"][0].notes
-    if set(rows) == {"train"} and all(table.splits for table in rows["train"]):
+    if words and set(rows) == {"train"} and all(table.splits is not None for table in rows["train"]):
         rows = _separate_by_column(dict(zip(split_paths["train"], rows["train"], strict=True)), root, unused)
     opener = partial(open_row, wanted=wanted)
     listings = {split: replace(listing, opener=opener) for split, listing in group_by_class(rows, str(root)).items()}
@@ -132,9 +130,8 @@ def _sort_by_split(root: Path, configuration: str | None, unused: Collection[str
 
 
 def _list_parquet_files(root: Path) -> list[str]:
-    """Return the Parquet files of a folder, without hidden ones and those of the system."""
-    names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.parquet"))]
-    return [name for name in names if not any(is_system_name(part) for part in name.split("/"))]
+    """Return the Parquet files of a folder and of those in it, without hidden ones and those of the system."""
+    return [file.path for file in walk_folder(root, "") if file.path.endswith(".parquet")]
 
 
 def _list_name_parts(name: str) -> set[str]:
@@ -169,7 +166,7 @@ def _list_rows(folder: Path, path: Path, wanted: ColumnNames, numbers: Collectio
         row_files = _stat_named_files(file, image, path.parent, own_file) or [own_file] * len(labels)
     files = [ImageFile(f"{name}#{row}", *row_file[1:]) for row, row_file in enumerate(row_files)]
     notes = describe_unused_columns(file.schema_arrow.names, (image, label, wanted.group, *SPLIT_COLUMNS), path.name)
-    return LabelledRows(files, name_labels(labels, names, str(path)), names or [], groups, splits, notes)
+    return LabelledRows(files, labels, names or [], groups, splits, notes)
 
 
 def _find_split_column(fields: Mapping[str, pa.DataType], used: Collection[str | None]) -> str | None:

@@ -24,8 +24,9 @@ from attncli.quantities import format_quantity
 LAYOUT = "a header and a line per image, such as `path,label`; or lines `PATH LABEL` without a header"
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl")
 # Usual names of columns, without the signs that programs put between words (image_path, Image Path).
-IMAGE_COLUMNS = ("path", "imagepath", "filepath", "filename", "file", "image", "img", "imgpath", "imagename", "imageid",
-                 "id", "idcode", "name")  # fmt: skip
+IMAGE_COLUMNS = ("path", "paths", "imagepath", "imagepaths", "filepath", "filepaths", "filename", "filenames", "file",
+                 "image", "img", "imgpath", "imagename", "imagenames", "imageid", "id", "idcode", "name", "images",
+                 "files", "imgs")  # fmt: skip
 LABEL_COLUMNS = ("label", "labels", "class", "classname", "category", "target", "classid", "labelid", "classlabel", "y")
 DELIMITERS = (",", "\t", ";", "|")
 IMAGE_ENDING = re.compile(r"\.(jpe?g|png|bmp|gif|tiff?|webp|ppm|pgm|avif|heic|jp2)$", re.IGNORECASE)

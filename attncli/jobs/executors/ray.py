@@ -30,6 +30,10 @@ from attncli.system.signals import StopRequest
 
 LISTEN_S = 0.3
 RETRY_S = 5.0  # until a run that another process works on is tried again
+LOST_FILES = (
+    "the nodes do not share the folder of runs: weights (checkpoint/) and files of "
+    f"{remote_task.MAX_FILE_BYTES >> 20} MiB and more stay behind, also those of the other runs"
+)
 MAX_NODE_LOSSES = 10  # nodes that one run may lose
 
 
@@ -54,6 +58,8 @@ def _execute_on_ray(
             needs = {**needs, "num_gpus": _choose_gpu_count(ray.nodes())}
         disk_is_shared = _check_cluster(ray, settings, needs, probe_name)
         tasks = source.open_tasks()
+        if tasks and not disk_is_shared:
+            yield TaskWarning(tasks[0], LOST_FILES)
         timings = [t for t in tasks if t.timing] if disk_is_shared else []  # without it a run measures its own speed
         backend = RayBackend(ray, settings, needs, probe_name, limit=1)
         yield from run_tasks(backend, timings, stop, settings.runs)

@@ -52,15 +52,16 @@ def _draw_value_ranges(ax: Axes, distributions: Sequence["SiteDistribution"], na
 
 
 def _draw_deviations(ax: Axes, distributions: Sequence["SiteDistribution"]) -> None:
+    """Draw the standard deviations between units, images and classes by site; classes only if they can be told."""
     summaries = [distribution.to_json_dict() for distribution in distributions]
     for key, name, colour in (
         ("between_units", "between units", COLOURS[1]),
         ("between_images", "between images", COLOURS[0]),
         ("between_classes", "between classes", COLOURS[2]),
     ):
-        ax.plot(
-            range(len(summaries)), [summary[key] for summary in summaries], "o-", color=colour, markersize=4, label=name
-        )
+        if all(summary[key] is not None for summary in summaries):
+            deviations = [summary[key] for summary in summaries]
+            ax.plot(range(len(summaries)), deviations, "o-", color=colour, markersize=4, label=name)
     ax.set_title("how much it differs: standard deviations")
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False, fontsize=9, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1)

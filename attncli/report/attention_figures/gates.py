@@ -123,14 +123,7 @@ def draw_choice(axes: list[Axes], inputs: PanelInputs) -> int:
     """
     view, distribution, classes = inputs.view, inputs.distribution, inputs.classes
     names = view.names or tuple(str(i + 1) for i in range(len(view.values)))
-    axes[0].bar(range(len(names)), view.values, color=COLOURS[4], width=0.7, label="this image")
-    if distribution is not None:
-        axes[0].plot(
-            range(len(names)), distribution.values.mean(0), "_", color=INK, markersize=18, label="mean over images"
-        )
-        axes[0].legend(frameon=False, fontsize=7.5, loc="upper right", ncols=2)
-    axes[0].set_xticks(range(len(names)), names, fontsize=8)
-    axes[0].set_ylim(0, 1.4 * max(float(view.values.max()), 1e-3))
+    _draw_weights(axes[0], view, distribution, names)
     used_axes = 1
     if distribution is not None:
         _draw_class_weights(axes[1], distribution.average_by_class(len(classes)), classes, names)
@@ -145,6 +138,19 @@ def draw_choice(axes: list[Axes], inputs: PanelInputs) -> int:
         axes[used_axes].tick_params(labelsize=8)
         used_axes += 1
     return used_axes
+
+
+def _draw_weights(ax: Axes, view: "SiteView", distribution: "SiteDistribution | None", names: Sequence[str]) -> None:
+    """Draw the weights of one image as bars, with the mean over images if many are known."""
+    highest = float(view.values.max())
+    ax.bar(range(len(names)), view.values, color=COLOURS[4], width=0.7, label="this image")
+    if distribution is not None:
+        means = distribution.values.mean(0)
+        highest = max(highest, float(means.max()))
+        ax.plot(range(len(names)), means, "_", color=INK, markersize=18, label="mean over images")
+        ax.legend(frameon=False, fontsize=7.5, loc="upper right", ncols=2)
+    ax.set_xticks(range(len(names)), names, fontsize=8)
+    ax.set_ylim(0, 1.4 * max(highest, 1e-3))
 
 
 def _draw_class_weights(ax: Axes, means: "Array", classes: Sequence[str], names: Sequence[str]) -> None:
