@@ -489,5 +489,5 @@ def test_doctor_shows_no_password(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg://me:secret@host/db")
     monkeypatch.setattr(track, "list_run_rows", lambda _: [])
     text = line("doctor", "--runs", str(tmp_path), "--json").out
-    assert "postgresql+psycopg://host/db: 0 runs" in text
+    assert "postgresql+psycopg://host/db from MLFLOW_TRACKING_URI: 0 runs" in text
     assert "secret" not in text

@@ -127,7 +127,7 @@ class Data(RecipeSection):
     def _name_root(cls, value: str | None) -> str | None:
         """Take the whole path for `.`, `..` and `~`: the images have the name of the folder, wherever it is read."""
         if value and value.strip() and Path(value).name in ("", "..", "~"):
-            return os.path.abspath(os.path.expanduser(value))
+            return os.path.realpath(os.path.expanduser(value))  # as the digest: link/.. is not the folder of the link
         return value
 
     @property

@@ -118,29 +118,40 @@ def suggest_yaml_fix(error: Exception) -> str:
 class _Yaml12Loader(_SafeLoader):
     """Read 1e-3 as a number and a date as text, as YAML 1.2 does; refuse a mapping with a key that stands twice."""
 
-    def __init__(self, stream: Any) -> None:
-        super().__init__(stream)
-        self._flattened_nodes: set[yaml.MappingNode] = set()
-
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Add the mappings of `<<` to a node, which may set their keys anew. Raises ConstructorError for a double key.
+        """Replace `<<` in a node by the keys of its mappings: the node's own keys win, then those of the first mapping.
 
-        A node that another one merges comes here twice, the second time with the keys that it has merged.
+        PyYAML's own choice between mappings with the same key differs by version. Raises ConstructorError if a key
+        stands twice.
         """
-        if node not in self._flattened_nodes:
-            self._flattened_nodes.add(node)
-            self._refuse_double_keys(node)
-        super().flatten_mapping(node)
-
-    def _refuse_double_keys(self, node: yaml.MappingNode) -> None:
-        known_keys = set()
-        for key_node in (key_node for key_node, _ in node.value if key_node.tag != MERGE_TAG):
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                raise yaml.constructor.ConstructorError(None, None, f"{key} is no key", key_node.start_mark)
+        sources = [value_node for key_node, value_node in node.value if key_node.tag == MERGE_TAG]
+        node.value = [pair for pair in node.value if pair[0].tag != MERGE_TAG]
+        known_keys: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self._construct_key(key_node)
             if key in known_keys:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
             known_keys.add(key)
+        for source in sources:
+            for mapping in source.value if isinstance(source, yaml.SequenceNode) else [source]:
+                self._merge_mapping(node, mapping, known_keys)
+
+    def _merge_mapping(self, node: yaml.MappingNode, source: yaml.Node, known_keys: set[Hashable]) -> None:
+        if not isinstance(source, yaml.MappingNode):
+            problem = "<< takes a mapping or a list of mappings"
+            raise yaml.constructor.ConstructorError(None, None, problem, source.start_mark)
+        self.flatten_mapping(source)
+        for key_node, value_node in source.value:
+            key = self._construct_key(key_node)
+            if key not in known_keys:
+                known_keys.add(key)
+                node.value.append((key_node, value_node))
+
+    def _construct_key(self, node: yaml.Node) -> Hashable:
+        key = self.construct_object(node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(None, None, f"{key} is no key", node.start_mark)
+        return key
 
 
 class _Yaml12Dumper(_SafeDumper):

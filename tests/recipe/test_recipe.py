@@ -242,8 +242,12 @@ def test_merge_keys(tmp_path: Path) -> None:
     shared = "- &a {lr: 1, epochs: 2}\n- &b {<<: *a, epochs: 3}\n"
     assert recipe.parse_yaml(f"{shared}- {{<<: *b, seed: 4, lr: 5}}\n")[2] == {"lr": 5, "epochs": 3, "seed": 4}
     # *d is merged before the value of &d is made
-    deep = "outer: {inner: {deep: &d {<<: &c {lr: 1, wd: 1}, lr: 2}}}\nlast: {<<: *d, wd: 3}\n"
-    assert recipe.parse_yaml(deep) == {"outer": {"inner": {"deep": {"lr": 2, "wd": 1}}}, "last": {"lr": 2, "wd": 3}}
+    deep = "outer: {inner: {deep: &d {<<: &c {x: 1, y: 1}, x: 2}}}\nlast: {<<: *d, y: 3}\n"
+    assert recipe.parse_yaml(deep) == {"outer": {"inner": {"deep": {"x": 2, "y": 1}}}, "last": {"x": 2, "y": 3}}
+    several = "- &a {lr: 1, epochs: 2}\n- &b {lr: 3, momentum: 4}\n- <<: [*a, *b]\n"  # the first one wins
+    assert recipe.parse_yaml(several)[2] == {"lr": 1, "epochs": 2, "momentum": 4}
+    with pytest.raises(yaml.YAMLError, match="takes a mapping"):
+        recipe.parse_yaml("<<: 3\n")
     for text in ("- &a {x: 1, x: 2}\n", "- &a {x: 1}\n- {<<: *a, y: 1, y: 2}\n"):
         with pytest.raises(yaml.YAMLError, match="stands twice"):
             recipe.parse_yaml(text)

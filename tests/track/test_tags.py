@@ -41,12 +41,13 @@ def test_images_have_a_name(keys, name):
 
 
 @pytest.mark.parametrize(
-    ("root", "name"), [(".", "mini"), ("..", "mine"), ("sub/..", "mini"), ("~", "home"), ("/", "folder")]
+    ("root", "name"), [(".", "mini"), ("..", "mine"), ("link/..", "else"), ("~", "home"), ("/", "folder")]
 )
 def test_images_of_a_folder_without_a_name_are_called_as_the_folder(root, name, tmp_path, monkeypatch):
     """Also if the recipe is read in another folder later, as that of a run is. By its whole path it is the same run."""
-    for folder in ("mine/mini", "home"):
+    for folder in ("mine/mini", "home", "else/where"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "mine/mini/link").symlink_to(tmp_path / "else/where")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path / "mine/mini")
