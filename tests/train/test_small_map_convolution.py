@@ -13,6 +13,7 @@ from attncli.recipe import Recipe
 from attncli.train import precision as precision_module
 from attncli.train.cpu_convolutions import speed_up_convolutions
 from attncli.train.small_map_convolution import (
+    AMD_AVX512_FP32,
     AMX_BF16,
     AVX2_FP32,
     AVX512_BF16,
@@ -100,20 +101,22 @@ def test_bf16_sums_are_made_in_float32() -> None:
 
 
 @pytest.mark.parametrize(
-    ("capability", "bf16", "amx", "device", "precision", "rule"),
+    ("capability", "is_amd", "bf16", "amx", "device", "precision", "rule"),
     [
-        ("AVX2", False, False, "cpu", "fp32", AVX2_FP32),
-        ("AVX2", False, False, "cpu", "bf16", None),  # emulated
-        ("AVX512", False, False, "cpu", "fp32", AVX512_FP32),
-        ("AVX512", False, False, "cpu", "bf16", None),
-        ("AVX512", True, False, "cpu", "bf16", AVX512_BF16),
-        ("AVX512", True, True, "cpu", "bf16", AMX_BF16),
-        ("AVX512", True, True, "cpu", "fp32", AVX512_FP32),
-        ("AVX512", True, True, "meta", "bf16", None),
+        ("AVX2", True, False, False, "cpu", "fp32", AVX2_FP32),
+        ("AVX2", False, False, False, "cpu", "bf16", None),  # emulated
+        ("AVX512", False, False, False, "cpu", "fp32", AVX512_FP32),
+        ("AVX512", False, False, False, "cpu", "bf16", None),
+        ("AVX512", True, True, False, "cpu", "bf16", AVX512_BF16),
+        ("AVX512", True, True, False, "cpu", "fp32", AMD_AVX512_FP32),
+        ("AVX512", False, True, True, "cpu", "bf16", AMX_BF16),
+        ("AVX512", False, True, True, "cpu", "fp32", AVX512_FP32),
+        ("AVX512", False, True, True, "meta", "bf16", None),
     ],
 )
 def test_the_rule_follows_from_instructions_and_format(
     capability: str,
+    is_amd: bool,
     bf16: bool,
     amx: bool,
     device: str,
@@ -123,6 +126,7 @@ def test_the_rule_follows_from_instructions_and_format(
 ) -> None:
     """Every convolution of a network gets it; without a rule the network stays as it is."""
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(precision_module.hardware, "is_amd_processor", lambda: is_amd)
     monkeypatch.setattr(precision_module, "has_native_bf16", lambda _: bf16)
     monkeypatch.setattr(precision_module, "has_amx_bf16", lambda: amx)
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(8, 8, 3))
