@@ -53,7 +53,7 @@ def freeze_parts(net: nn.Module, recipe: Recipe, size: tuple[int, int]) -> dict[
 
 def _freeze_statistics(norm: _BatchNorm) -> None:
     """Let a batch norm of any class use its running statistics and never change them, whatever the network does."""
-    norm.train = MethodType(_stay_in_eval_mode, norm)  # type: ignore[method-assign]
+    norm.train = MethodType(_stay_in_eval_mode, norm)  # type: ignore[method-assign]  # not of its class
     norm.eval()
 
 
