@@ -1,7 +1,7 @@
 """Print the first gradient of networks over that of the plain one: `python -m tests.attention.first_gradients`.
 
-The networks are resnet20 without `model.zero_init_residual`, on 128 digits of 8 px, in float32. The figure is the ratio of
-the Euclidean norms of the gradients of all parameters, for five seeds.
+The networks are resnet20 without `model.zero_init_residual`, on 128 digits of 8 px, in float32. The figure is the ratio
+of the Euclidean norms of the gradients of all parameters, for five seeds.
 """
 
 import tempfile
